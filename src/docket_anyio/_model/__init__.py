@@ -1,0 +1,1 @@
+"""Values and decisions: no await, no I/O."""

@@ -1,0 +1,197 @@
+"""Between values and the fields on the wire (WIRE.md). Payloads stay bytes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import cloudpickle
+
+from docket_anyio._model.lifecycle import ExecutionState
+from docket_anyio._model.message import TaskMessage
+from docket_anyio._model.record import RunRecord
+from docket_anyio.exceptions import CorruptMessage, NotSerializable
+
+_FIELDS = frozenset({b"key", b"when", b"function", b"args", b"kwargs", b"attempt", b"generation"})
+_dumps = cast("Callable[[object], bytes]", cloudpickle.dumps)  # pyright: ignore[reportUnknownMemberType] - untyped
+_EMPTY_ARGS = b"\x80\x05)."
+_EMPTY_KWARGS = b"\x80\x05}\x94."
+
+
+def dump(value: object, what: str) -> bytes:
+    """Pickle a value.
+
+    Args:
+        value: Anything that cloudpickle can pickle.
+        what: What it is, for the message.
+
+    Raises:
+        NotSerializable: It cannot be pickled.
+    """
+    try:
+        return _dumps(value)
+    except Exception as error:  # whatever a user's __reduce__ raises
+        raise NotSerializable(f"{what} cannot be pickled: {type(error).__name__}: {error}") from error
+
+
+def load(payload: bytes, what: str) -> Any:
+    """Unpickle a value.
+
+    Raises:
+        CorruptMessage: The payload cannot be unpickled here.
+    """
+    try:
+        return cloudpickle.loads(payload)
+    except Exception as error:  # a pickle may run and raise anything
+        raise CorruptMessage(f"{what} cannot be unpickled: {type(error).__name__}: {error}") from error
+
+
+def dump_arguments(args: tuple[object, ...], kwargs: Mapping[str, object], task: str) -> tuple[bytes, bytes]:
+    """Pickle what a task is called with."""
+    what = f"the arguments of task {task!r}"
+    return (
+        dump(args, what) if args else _EMPTY_ARGS,
+        dump(dict(kwargs), what) if kwargs else _EMPTY_KWARGS,
+    )
+
+
+def load_arguments(args: bytes, kwargs: bytes, task: str) -> tuple[tuple[object, ...], dict[str, object]]:
+    """Unpickle what a task is called with.
+
+    Raises:
+        CorruptMessage: It cannot be unpickled here, or is not a sequence and a mapping.
+    """
+    what = f"the arguments of task {task!r}"
+    try:
+        return (
+            () if args == _EMPTY_ARGS else tuple(load(args, what)),
+            {} if kwargs == _EMPTY_KWARGS else dict(load(kwargs, what)),
+        )
+    except (TypeError, ValueError) as error:
+        raise CorruptMessage(f"{what} are not arguments: {error}") from error
+
+
+def encode_message(message: TaskMessage) -> list[str | bytes]:
+    """Return the message as fields and values in turn, without the generation, which the scripts fill in."""
+    fields: list[str | bytes] = [
+        "key", message.key,
+        "when", message.when.isoformat(),
+        "function", message.task,
+        "args", message.args,
+        "kwargs", message.kwargs,
+        "attempt", str(message.attempt),
+    ]  # fmt: skip
+    for name, value in message.headers.items():
+        fields += [name, value]
+    return fields
+
+
+def decode_message(fields: Mapping[bytes, bytes]) -> TaskMessage:
+    """Return the message in a stream entry.
+
+    Raises:
+        CorruptMessage: A field is missing or is not what it should be.
+    """
+    try:
+        return TaskMessage(
+            key=fields[b"key"].decode(),
+            task=fields[b"function"].decode(),
+            when=_decode_time(fields[b"when"]),
+            args=fields[b"args"],
+            kwargs=fields[b"kwargs"],
+            attempt=int(fields[b"attempt"]),
+            generation=int(fields.get(b"generation", 0)),
+            headers={name.decode(): value for name, value in fields.items() if name not in _FIELDS},
+        )
+    except KeyError as error:
+        raise CorruptMessage(f"a message without the field {error}") from error
+    except ValueError as error:
+        raise CorruptMessage(f"a message with a field that cannot be read: {error}") from error
+
+
+def decode_record(fields: Mapping[bytes, bytes]) -> RunRecord | None:
+    """Return the record in a hash, or ``None`` where it tells of no execution (a tombstone, or nothing at all).
+
+    Raises:
+        CorruptMessage: A field is not what it should be.
+    """
+    if not {b"state", b"function", b"args", b"kwargs", b"when"} <= fields.keys():
+        return None
+    try:
+        return RunRecord(
+            state=ExecutionState(fields[b"state"].decode()),
+            task=fields[b"function"].decode(),
+            args=fields[b"args"],
+            kwargs=fields[b"kwargs"],
+            when=datetime.fromtimestamp(float(fields[b"when"]), UTC),
+            generation=int(fields.get(b"generation", 0)),
+            worker=_optional(fields.get(b"worker")),
+            started_at=_optional_time(fields.get(b"started_at")),
+            completed_at=_optional_time(fields.get(b"completed_at")),
+            error=_optional(fields.get(b"error")),
+            result_key=_optional(fields.get(b"result_key")),
+        )
+    except ValueError as error:
+        raise CorruptMessage(f"a record with a field that cannot be read: {error}") from error
+
+
+def encode_result(payload: bytes) -> str:
+    """Return a pickled result as the JSON that result stores hold (WIRE section 10: cluster and memory)."""
+    return json.dumps(_result_value(payload))
+
+
+def encode_result_entry(
+    payload: bytes, *, collection: str, key: str, created_at: datetime, time_to_live: timedelta
+) -> str:
+    """Return a pickled result as the entry that a standalone Redis holds (WIRE section 10)."""
+    return json.dumps(
+        {
+            "collection": collection,
+            "created_at": created_at.isoformat(),
+            "expires_at": (created_at + time_to_live).isoformat(),
+            "key": key,
+            "value": _result_value(payload),
+            "version": 1,
+        }
+    )
+
+
+def decode_result(stored: bytes) -> bytes:
+    """Return the pickled result in either form.
+
+    Raises:
+        CorruptMessage: It is neither.
+    """
+    try:
+        members: dict[str, Any] = json.loads(stored)
+        value: Any = members.get("value", members)
+        if isinstance(value, str):
+            value = json.loads(value)
+        return base64.b64decode(value["data"], validate=True)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptMessage(f"a stored result that cannot be read: {stored[:200]!r}") from error
+
+
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return fields and values in turn as a mapping."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _result_value(payload: bytes) -> dict[str, str]:
+    return {"data": base64.b64encode(payload).decode()}
+
+
+def _decode_time(text: bytes) -> datetime:
+    when = datetime.fromisoformat(text.decode())
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+def _optional(text: bytes | None) -> str | None:
+    return None if text is None else text.decode(errors="replace")
+
+
+def _optional_time(text: bytes | None) -> datetime | None:
+    return None if text is None else _decode_time(text)

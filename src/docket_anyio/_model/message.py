@@ -1,0 +1,42 @@
+"""Messages: a task that was asked for, and the same in a worker's hands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+
+from attrs import frozen
+
+NO_HEADERS: Mapping[str, bytes] = MappingProxyType({})
+
+
+@frozen
+class TaskMessage:
+    """A task as it was asked for. The arguments stay pickled until a run needs them."""
+
+    key: str
+    task: str
+    when: datetime
+    args: bytes
+    kwargs: bytes
+    attempt: int = 1
+    generation: int = 0  # 0 means: from before generations were counted, never superseded
+    headers: Mapping[str, bytes] = NO_HEADERS
+
+
+@frozen
+class Delivery:
+    """A message in one worker's hands, until it is settled or its lease runs out."""
+
+    receipt: bytes
+    message: TaskMessage
+    redelivered: bool = False
+
+
+@frozen
+class Undecodable:
+    """A stream entry that is no message, and why not."""
+
+    receipt: bytes
+    problem: str

@@ -1,0 +1,55 @@
+"""How one attempt ended. Which scope caught the cancellation decides it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TypeAlias
+
+from attrs import frozen
+
+
+class CancelReason(Enum):
+    """Why a run was told to stop."""
+
+    USER = "cancelled"
+    SHUTDOWN = "shutdown"
+    LEASE_LOST = "lease lost"
+
+
+@frozen
+class Succeeded:
+    """The body returned, even if it had been told to stop. The result is pickled; ``None`` where it was ``None``."""
+
+    result: bytes | None = None
+
+
+@frozen
+class Failed:
+    """The body raised, could not be called, or left by a cancellation of its own."""
+
+    error: Exception
+
+
+@frozen
+class TimedOut:
+    """The body's own deadline stopped it."""
+
+    error: TimeoutError
+
+
+@frozen
+class Cancelled:
+    """``docket.cancel()`` stopped the body."""
+
+
+@frozen
+class ShutDown:
+    """The worker stopped the body because it had to leave."""
+
+
+@frozen
+class LeaseLost:
+    """The delivery is no longer this worker's."""
+
+
+Outcome: TypeAlias = Succeeded | Failed | TimedOut | Cancelled | ShutDown | LeaseLost

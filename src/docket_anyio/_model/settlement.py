@@ -1,0 +1,84 @@
+"""From how an attempt ended to what happens next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol, TypeAlias, assert_never, runtime_checkable
+
+from attrs import frozen
+
+from docket_anyio._model.lifecycle import ExecutionState
+from docket_anyio._model.outcome import Cancelled, Failed, LeaseLost, Outcome, ShutDown, Succeeded, TimedOut
+
+
+@frozen
+class Finish:
+    """The execution ends here: record the state and what came of it. ``result`` is pickled."""
+
+    state: ExecutionState
+    result: bytes | None = None
+    error: Exception | None = None
+
+
+@frozen
+class Again:
+    """The same key runs once more at ``when``."""
+
+    when: datetime
+    attempt: int
+
+
+@frozen
+class HandBack:
+    """Back into the queue, the attempt not counted."""
+
+
+@frozen
+class LetGo:
+    """Somebody else has the delivery now: write nothing."""
+
+
+Settlement: TypeAlias = Finish | Again | HandBack | LetGo
+
+
+@runtime_checkable
+class SettlementPolicy(Protocol):
+    """What a task's signature says about what happens after an attempt."""
+
+    def settle(self, attempt: int, outcome: Succeeded | Failed | TimedOut, now: datetime) -> Settlement | None:
+        """Return what should happen next, or ``None`` to have no opinion."""
+        ...
+
+
+def decide(
+    outcome: Outcome, policies: Iterable[SettlementPolicy], *, attempt: int, now: datetime, cancel_requested: bool
+) -> Settlement:
+    """Decide what happens after an attempt.
+
+    Args:
+        outcome: How the attempt ended.
+        policies: The task's own, asked in the order of its signature; the first with an opinion decides.
+        attempt: The number of the attempt that ended, from 1.
+        now: The time of the decision.
+        cancel_requested: ``docket.cancel()`` was called while the body ran. What ended by itself all the same keeps
+            its outcome, but nothing starts again.
+    """
+    match outcome:
+        case Cancelled():
+            return Finish(ExecutionState.CANCELLED)
+        case ShutDown():
+            return HandBack()
+        case LeaseLost():
+            return LetGo()
+        case Succeeded() | Failed() | TimedOut():
+            if not cancel_requested:
+                for policy in policies:
+                    settlement = policy.settle(attempt, outcome, now)
+                    if settlement is not None:
+                        return settlement
+            if isinstance(outcome, Succeeded):
+                return Finish(ExecutionState.COMPLETED, result=outcome.result)
+            return Finish(ExecutionState.FAILED, error=outcome.error)
+        case _:
+            assert_never(outcome)
