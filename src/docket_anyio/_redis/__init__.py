@@ -1,0 +1,1 @@
+"""A Redis client on AnyIO."""
