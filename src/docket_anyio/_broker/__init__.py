@@ -1,0 +1,1 @@
+"""What is remembered, in Redis: each method one atomic transition."""

@@ -1,0 +1,105 @@
+"""Every Redis key and channel of a docket, exactly as WIRE.md has them."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+GROUP = "docket-workers"
+
+
+@frozen
+class Keys:
+    """The keys of one docket.
+
+    Args:
+        prefix: The docket's name.
+        bare_results: Results stand under a plain key, as on a cluster and in memory; a standalone Redis has them in
+            entries of a result store (WIRE section 10).
+    """
+
+    prefix: str
+    bare_results: bool
+
+    @property
+    def stream(self) -> str:
+        """Return the stream of ready messages."""
+        return f"{self.prefix}:stream"
+
+    @property
+    def queue(self) -> str:
+        """Return the sorted set of parked keys by due time."""
+        return f"{self.prefix}:queue"
+
+    @property
+    def workers(self) -> str:
+        """Return the sorted set of workers by last heartbeat."""
+        return f"{self.prefix}:workers"
+
+    @property
+    def sweep_lease(self) -> str:
+        """Return the lease of the worker that looks for abandoned deliveries."""
+        return f"{self.prefix}:leases:redelivery-sweep"
+
+    @property
+    def results(self) -> str:
+        """Return the collection of results."""
+        return f"{self.prefix}:results"
+
+    @property
+    def wake_channel(self) -> str:
+        """Return the channel that tells our promoters of an earlier due time; pydocket does not know it."""
+        return f"{self.prefix}:anyio:wake"
+
+    @property
+    def cancel_pattern(self) -> str:
+        """Return the pattern of all cancel channels."""
+        return f"{_escaped(self.prefix)}:cancel:*"
+
+    def runs(self, key: str) -> str:
+        """Return the hash with the record of a key."""
+        return f"{self.prefix}:runs:{key}"
+
+    def parked(self, key: str) -> str:
+        """Return the hash with the message of a future task."""
+        return f"{self.prefix}:{key}"
+
+    def progress(self, key: str) -> str:
+        """Return the hash with the progress of a key; also the channel that announces it."""
+        return f"{self.prefix}:progress:{key}"
+
+    def known(self, key: str) -> str:
+        """Return a key that dockets before 0.14 wrote."""
+        return f"{self.prefix}:known:{key}"
+
+    def stream_id(self, key: str) -> str:
+        """Return a key that dockets before 0.14 wrote."""
+        return f"{self.prefix}:stream-id:{key}"
+
+    def state_channel(self, key: str) -> str:
+        """Return the channel that announces the states of a key."""
+        return f"{self.prefix}:state:{key}"
+
+    def cancel_channel(self, key: str) -> str:
+        """Return the channel that asks workers to stop a key."""
+        return f"{self.prefix}:cancel:{key}"
+
+    def result(self, result_key: str) -> str:
+        """Return the string with a result."""
+        return f"{self.results}:{result_key}" if self.bare_results else f"{self.results}::{result_key}"
+
+    def task_workers(self, task: str) -> str:
+        """Return the sorted set of the workers that can run a task."""
+        return f"{self.prefix}:task-workers:{task}"
+
+    def worker_tasks(self, worker: str) -> str:
+        """Return the set of the tasks that a worker can run."""
+        return f"{self.prefix}:worker-tasks:{worker}"
+
+    def cancelled_key(self, channel: bytes) -> str:
+        """Return the key that a cancel channel is about."""
+        return channel.decode().removeprefix(f"{self.prefix}:cancel:")
+
+
+def _escaped(text: str) -> str:
+    """Return text that matches only itself in a pattern of Redis."""
+    return "".join(f"\\{each}" if each in "*?[]\\^-" else each for each in text)

@@ -1,0 +1,26 @@
+-- again: a run has ended, and its key runs once more.
+-- KEYS runs parked queue stream progress state_channel wake_channel
+-- ARGV key generation receipt group when immediate time_to_live event message...
+-- returns "again" | "superseded" | "cancelled" | "gone"
+
+local keys = { runs = KEYS[1], parked = KEYS[2], queue = KEYS[3], stream = KEYS[4], wake = KEYS[7] }
+local key, generation = ARGV[1], ARGV[2]
+-- A repeated call finds its delivery settled, and changes nothing.
+if not acknowledge(keys.stream, ARGV[4], ARGV[3]) then
+  return 'gone'
+end
+drop_progress(KEYS[5], generation)
+if superseded(keys.runs, generation) then
+  return 'superseded'
+end
+local state = redis.call('HGET', keys.runs, 'state')
+if ended(state, generation) then
+  return 'gone'
+end
+if state == 'cancelled' then
+  conclude_cancelled(keys.runs, KEYS[6], key, ARGV[7])
+  return 'cancelled'
+end
+place(keys, key, ARGV[5], ARGV[6] == '1', message_from(9))
+publish(KEYS[6], ARGV[8])
+return 'again'

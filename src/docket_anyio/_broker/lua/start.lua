@@ -1,0 +1,26 @@
+-- start: a worker begins the run of a delivery.
+-- KEYS runs progress known stream_id state_channel stream
+-- ARGV key generation receipt group worker started_at event time_to_live
+-- returns "started" | "superseded" | "cancelled" | "gone"
+
+local runs, generation = KEYS[1], ARGV[2]
+if superseded(runs, generation) then
+  acknowledge(KEYS[6], ARGV[4], ARGV[3])
+  return 'superseded'
+end
+local state = redis.call('HGET', runs, 'state')
+if ended(state, generation) then
+  acknowledge(KEYS[6], ARGV[4], ARGV[3])
+  return 'gone'
+end
+if state == 'cancelled' then
+  acknowledge(KEYS[6], ARGV[4], ARGV[3])
+  conclude_cancelled(runs, KEYS[5], ARGV[1], ARGV[8])
+  return 'cancelled'
+end
+redis.call('HSET', runs, 'state', 'running', 'worker', ARGV[5], 'started_at', ARGV[6])
+redis.call('HDEL', runs, 'known', 'stream_id')
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+redis.call('HSET', KEYS[2], 'current', '0', 'total', '100', 'generation', generation)
+publish(KEYS[5], ARGV[7])
+return 'started'

@@ -1,0 +1,42 @@
+"""Every key and channel, exactly as WIRE section 1 has them."""
+
+from __future__ import annotations
+
+from docket_anyio._broker.keys import GROUP, Keys
+
+REDIS, MEMORY = Keys("P", bare_results=False), Keys("P", bare_results=True)
+
+
+def test_the_group() -> None:
+    assert GROUP == "docket-workers"
+
+
+def test_the_keys_of_a_docket() -> None:
+    assert [REDIS.stream, REDIS.queue, REDIS.workers] == ["P:stream", "P:queue", "P:workers"]
+    assert REDIS.sweep_lease == "P:leases:redelivery-sweep"
+    assert REDIS.results == "P:results"
+    assert REDIS.worker_tasks("W") == "P:worker-tasks:W"
+    assert REDIS.task_workers("F") == "P:task-workers:F"
+
+
+def test_the_keys_of_a_task() -> None:
+    assert [REDIS.runs("K"), REDIS.parked("K"), REDIS.progress("K")] == ["P:runs:K", "P:K", "P:progress:K"]
+    assert [REDIS.known("K"), REDIS.stream_id("K")] == ["P:known:K", "P:stream-id:K"]
+
+
+def test_the_channels() -> None:
+    assert [REDIS.state_channel("K"), REDIS.cancel_channel("K")] == ["P:state:K", "P:cancel:K"]
+    assert REDIS.cancel_pattern == "P:cancel:*"
+
+
+def test_results_stand_where_the_kind_of_deployment_has_them() -> None:
+    assert REDIS.result("K:1") == "P:results::K:1"
+    assert MEMORY.result("K:1") == "P:results:K:1"
+
+
+def test_a_channel_tells_its_key() -> None:
+    assert REDIS.cancelled_key("P:cancel:a:cancel:é".encode()) == "a:cancel:é"
+
+
+def test_a_name_means_only_itself_in_a_pattern() -> None:
+    assert Keys("a*b?[c]\\^-", bare_results=False).cancel_pattern == "a\\*b\\?\\[c\\]\\\\\\^\\-:cancel:*"

@@ -1,0 +1,119 @@
+"""Each script's header names the keys and arguments that it is called with."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from importlib.resources import files
+
+import pytest
+from attrs import define, evolve, field
+
+from docket_anyio._broker import scripts
+from docket_anyio._broker.broker import Broker
+from docket_anyio._clock import ServerClock
+from docket_anyio._model.lifecycle import Step
+from docket_anyio._redis.client import Redis
+from docket_anyio._redis.transport import BlockingConnection, Command, Reply, Subscription, Transport
+from tests.broker.brokers import ENDINGS, KEY, LATER, MESSAGE, NOW, PARKED, claim, running
+
+FOLDER = files("docket_anyio._broker") / "lua"
+NAMES = sorted(each.name.removesuffix(".lua") for each in FOLDER.iterdir() if not each.name.startswith("_"))
+
+
+@define(eq=False)
+class Recording:
+    """A transport that notes the calls of scripts: the name of each, and how many keys and arguments it had."""
+
+    _inner: Transport
+    _names: dict[str, str]
+    calls: list[tuple[str, int, int]] = field(factory=list)
+
+    @property
+    def clock(self) -> ServerClock:
+        return self._inner.clock
+
+    async def execute(self, command: Command, *, repeatable: bool = False) -> Reply:
+        if command[0] == "EVALSHA":
+            keys = int(command[2])
+            self.calls.append((self._names[str(command[1])], keys, len(command) - 3 - keys))
+        return await self._inner.execute(command, repeatable=repeatable)
+
+    async def execute_all(self, commands: list[Command], *, repeatable: bool = False) -> list[Reply]:
+        return await self._inner.execute_all(commands, repeatable=repeatable)
+
+    def open_blocking(self) -> AbstractAsyncContextManager[BlockingConnection]:
+        return self._inner.open_blocking()
+
+    def open_subscription(self, **wanted: list[str]) -> AbstractAsyncContextManager[Subscription]:
+        return self._inner.open_subscription(**wanted)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def header(name: str, what: str) -> list[str]:
+    text = (FOLDER / f"{name}.lua").read_text("utf-8")
+    line = re.search(rf"^-- {what}( .+)?$", text, re.MULTILINE)
+    assert line is not None, f"{name}.lua has no line about {what}"
+    return (line[1] or "").split()
+
+
+def fits(count: int, names: list[str]) -> bool:
+    """A last name with dots stands for any number."""
+    if names and names[-1].endswith("..."):
+        return count >= len(names) - 1
+    return count == len(names)
+
+
+async def every_transition(broker: Broker) -> None:
+    queue, window = broker.queue, timedelta(seconds=10)
+    delivery = await running(broker)
+    await queue.renew("W", [delivery.receipt])
+    await queue.again(delivery, evolve(delivery.message, when=LATER), due=False)
+    await queue.promote(LATER, limit=1)
+    delivery = await claim(broker)
+    await queue.start(delivery, "W", NOW)
+    await queue.hand_back(delivery)
+    delivery = await claim(broker)
+    await queue.start(delivery, "W", NOW)
+    await queue.settle(delivery, ENDINGS[Step.FAIL], NOW)
+    await queue.schedule(PARKED, due=False)
+    await queue.cancel(KEY, NOW)
+    await broker.presence.heartbeat("W", ["send", "receive"], now=NOW, window=window)
+    await broker.presence.depart("W", ["send", "receive"])
+    async with broker.open_intake("W") as intake:
+        await intake.take_sweep(window)
+
+
+async def test_the_headers_name_what_the_calls_send(broker: Broker) -> None:
+    names = {scripts.load(name).sha: name for name in NAMES}
+    recording = Recording(broker.redis.transport, names)
+    await every_transition(Broker(Redis(recording), broker.keys, broker.execution_ttl))
+    assert {name for name, _, _ in recording.calls} == set(NAMES)
+    wrong = [
+        (name, keys, arguments)
+        for name, keys, arguments in recording.calls
+        if not fits(keys, header(name, "KEYS")) or not fits(arguments, header(name, "ARGV"))
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_uses_no_key_and_no_argument_past_its_header(name: str) -> None:
+    text = (FOLDER / f"{name}.lua").read_text("utf-8")
+    for what in ("KEYS", "ARGV"):
+        used = [int(each) for each in re.findall(rf"{what}\[(\d+)\]", text)]
+        assert max(used, default=0) <= len(header(name, what))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_does_not_ask_redis_for_the_time(name: str) -> None:
+    assert not re.search(r"redis\.call\('TIME'", scripts.load(name).text)
+
+
+async def test_a_server_that_lost_its_scripts_is_given_them_again(broker: Broker) -> None:
+    assert await broker.queue.schedule(MESSAGE, due=True) == 1
+    await broker.redis.script_flush()
+    assert await broker.queue.schedule(evolve(MESSAGE, key="other"), due=True) == 1
