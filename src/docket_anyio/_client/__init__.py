@@ -1,0 +1,1 @@
+"""The way in: the docket, what is added to it, and what came of it."""

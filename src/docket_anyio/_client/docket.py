@@ -1,0 +1,236 @@
+"""The docket: what users open to add tasks and to ask about them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self, TypeVar, overload
+
+from docket_anyio._broker.broker import Broker
+from docket_anyio._broker.keys import Keys
+from docket_anyio._client.execution import Execution
+from docket_anyio._client.registry import TaskFunction, TaskRegistry, load_collection
+from docket_anyio._client.standard import STANDARD_TASKS
+from docket_anyio._client.submission import Submission
+from docket_anyio._clock import wall_time
+from docket_anyio._model.codec import load_arguments
+from docket_anyio._model.keys import check_key, new_key
+from docket_anyio._model.settings import check_at_least, check_aware, check_not_negative, check_positive
+from docket_anyio._redis.client import Redis, connect
+from docket_anyio._redis.url import parse_url
+from docket_anyio.exceptions import InvalidSetting, NotOpen, UnknownTask
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=TaskFunction)
+
+_HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
+_EXECUTION_TTL: Final = timedelta(minutes=15)
+
+
+class Docket:
+    """A durable set of tasks: added by any number of dockets of the same name and URL, run by any number of workers.
+
+    Open it with ``async with``. That starts nothing and connects to nothing yet, so it may be entered in one task and
+    left in another, and again after it was left.
+
+    Args:
+        name: All keys in Redis begin with it.
+        url: ``redis://``, ``rediss://`` (TLS), ``unix://``, or ``memory://`` for a docket inside this event loop.
+        heartbeat_interval: How often workers say that they live.
+        missed_heartbeats: After how many missed ones a worker counts as gone.
+        execution_ttl: How long records and results are kept after the end; zero keeps none.
+
+    Raises:
+        InvalidURL: The URL names no Redis.
+        InvalidSetting: Another argument is out of range.
+    """
+
+    def __init__(
+        self,
+        name: str = "docket",
+        url: str = "redis://localhost:6379/0",
+        heartbeat_interval: timedelta = _HEARTBEAT_INTERVAL,
+        missed_heartbeats: int = 5,
+        execution_ttl: timedelta = _EXECUTION_TTL,
+    ) -> None:
+        if not name:
+            raise InvalidSetting("a docket needs a name")
+        self.name: Final = name
+        self.url: Final = url
+        self.heartbeat_interval = check_positive("heartbeat_interval", heartbeat_interval)
+        self.missed_heartbeats = check_at_least("missed_heartbeats", missed_heartbeats, 1)
+        self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
+        self._address: Final = parse_url(url)
+        self._registry: Final = TaskRegistry(STANDARD_TASKS)
+        self._broker: Broker | None = None
+
+    def __repr__(self) -> str:
+        return f"Docket(name={self.name!r}, url={self._address.redacted!r})"
+
+    async def __aenter__(self) -> Self:
+        if self._broker is not None:
+            raise NotOpen(f"{self!r} is open already; open another one of the same name instead")
+        redis = connect(self._address)
+        keys = Keys(self.name, bare_results=self._address.kind == "memory")
+        self._broker = Broker(redis, keys, self.execution_ttl)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        broker, self._broker = self.broker, None
+        await broker.aclose()
+
+    @property
+    def broker(self) -> Broker:
+        """What the docket remembers, for its worker. Not for users.
+
+        Raises:
+            NotOpen: The docket is not open.
+        """
+        if self._broker is None:
+            raise NotOpen(f"{self!r} is not open; use it inside `async with docket:`")
+        return self._broker
+
+    @property
+    def registry(self) -> TaskRegistry:
+        """The tasks it knows, for its worker. Users have ``tasks``."""
+        return self._registry
+
+    @property
+    def tasks(self) -> Mapping[str, TaskFunction]:
+        """The functions it knows, by name."""
+        return self._registry.functions()
+
+    def register(self, function: TaskFunction, names: Iterable[str] | None = None) -> None:
+        """Register a task, so that workers on this docket can run it and ``add`` takes its name.
+
+        Args:
+            function: An ``async def``.
+            names: Under which names, instead of its own.
+
+        Raises:
+            DuplicateTask: Another function has that name.
+            InvalidTask: The function cannot be a task.
+        """
+        for name in [None] if names is None else names:
+            self._registry.register(function, name)
+
+    def register_collection(self, path: str) -> None:
+        """Register every function of a collection.
+
+        Args:
+            path: ``module:name``, which is an iterable of functions.
+
+        Raises:
+            InvalidTask: It cannot be found, or one of it cannot be a task.
+            DuplicateTask: Another function has one of the names.
+        """
+        for function in load_collection(path):
+            self.register(function)
+
+    def task(self, function: F) -> F:
+        """Register a function as a task: ``@docket.task`` above its ``async def``.
+
+        Raises:
+            DuplicateTask: Another function has that name.
+            InvalidTask: The function cannot be a task.
+        """
+        self.register(function)
+        return function
+
+    @overload
+    def add(
+        self, function: Callable[P, Awaitable[R]], when: datetime | None = None, key: str | None = None
+    ) -> Submission[P, R]: ...
+
+    @overload
+    def add(self, function: str, when: datetime | None = None, key: str | None = None) -> Submission[..., Any]: ...
+
+    def add(
+        self, function: Callable[P, Awaitable[R]] | str, when: datetime | None = None, key: str | None = None
+    ) -> Submission[P, R] | Submission[..., Any]:
+        """Say what is to be added; call what is returned with the arguments: ``await docket.add(send)("ann")``.
+
+        Args:
+            function: The task, which is registered by this, or the name of one that is registered.
+            when: When it is due; now where it is left out.
+            key: Names the task: while one of that key waits or runs, no other is added. Made up where it is left out.
+
+        Raises:
+            UnknownTask: No task has that name.
+            DuplicateTask: Another function has the function's name.
+            InvalidTask: The function cannot be a task.
+            InvalidKey: The key cannot be used.
+            InvalidTime: ``when`` has no time zone.
+            NotOpen: The docket is not open.
+        """
+        task = self._registry.get(function) if isinstance(function, str) else self._registry.register(function)
+        return Submission(
+            broker=self.broker,
+            task=task,
+            key=new_key(wall_time()) if key is None else check_key(key),
+            when=None if when is None else check_aware("when", when),
+        )
+
+    async def cancel(self, key: str) -> None:
+        """Cancel what is under a key: waiting, it never starts; running, its worker is asked to stop it.
+
+        Cancelling what has ended, or never was, changes nothing.
+
+        Raises:
+            InvalidKey: The key cannot be one.
+            RedisUnavailable: Redis cannot be reached. Cancelling again is safe.
+        """
+        await self.broker.queue.cancel(check_key(key), self.broker.clock.now())
+
+    async def get_execution(self, key: str) -> Execution[Any] | None:
+        """Return a handle on what is under a key, or ``None`` where nothing is.
+
+        Raises:
+            InvalidKey: The key cannot be one.
+            CorruptMessage: Its arguments cannot be unpickled here.
+            RedisUnavailable: Redis cannot be reached.
+        """
+        record = await self.broker.records.read(check_key(key))
+        if record is None:
+            return None
+        args, kwargs = load_arguments(record.args, record.kwargs, record.task)
+        return Execution[Any](
+            broker=self.broker,
+            key=key,
+            function_name=record.task,
+            function=self._function(record.task),
+            args=args,
+            kwargs=kwargs,
+            when=record.when,
+            generation=record.generation,
+            state=record.state,
+            worker=record.worker,
+            started_at=record.started_at,
+            completed_at=record.completed_at,
+            error=record.error,
+            result_key=record.result_key,
+        )
+
+    def _function(self, name: str) -> TaskFunction:
+        try:
+            return self._registry.get(name).function
+        except UnknownTask as unknown:
+            return _placeholder(unknown)
+
+    @asynccontextmanager
+    async def redis(self) -> AsyncGenerator[Redis]:
+        """Give the docket's own Redis client: redis-py's async commands, bytes in and out."""
+        yield self.broker.redis
+
+
+def _placeholder(unknown: UnknownTask) -> TaskFunction:
+    async def stand_in(*_args: object, **_kwargs: object) -> None:
+        raise unknown
+
+    stand_in.__name__ = unknown.name
+    return stand_in

@@ -1,0 +1,75 @@
+"""The plan of a task: its signature, and the markers in it that each run gets a value for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from attrs import field, frozen
+
+from docket_anyio.exceptions import InvalidArguments, InvalidTask
+
+
+@runtime_checkable
+class Marker(Protocol):
+    """The default of a parameter that the worker fills in. One marker serves every run of its task at once."""
+
+    def for_run(self, key: str, attempt: int) -> object:
+        """Return the value for one run, new each time."""
+        ...
+
+
+@frozen(eq=False)
+class Plan:
+    """What was worked out about a function when it was registered."""
+
+    task: str
+    signature: inspect.Signature
+    markers: Mapping[str, Marker] = field(factory=dict[str, Marker])
+
+    def check_call(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+        """Check that a call fits the signature.
+
+        Raises:
+            InvalidArguments: It does not.
+        """
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(f"task {self.task!r} cannot be called like that: {error}") from error
+
+    def values_for_run(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object], *, key: str, attempt: int
+    ) -> dict[str, object]:
+        """Return a value for each marker that the caller did not replace by an argument.
+
+        Raises:
+            InvalidArguments: The call does not fit the signature, which may have changed since it was made.
+        """
+        self.check_call(args, kwargs)
+        given = self.signature.bind_partial(*args, **kwargs).arguments if self.markers else kwargs
+        return {name: each.for_run(key, attempt) for name, each in self.markers.items() if name not in given}
+
+
+def plan(task: str, function: Callable[..., Any]) -> Plan:
+    """Work out the plan of a function.
+
+    Raises:
+        InvalidTask: It is not an ``async def``, or asks twice for what it can have once.
+    """
+    if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - a callable object with an async __call__
+    ):
+        raise InvalidTask(f"task {task!r} is {function!r}, which is not an async def")
+    signature = inspect.signature(function)
+    markers = {
+        name: parameter.default
+        for name, parameter in signature.parameters.items()
+        if isinstance(parameter.default, Marker)
+    }
+    kinds = [type(each) for each in markers.values()]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise InvalidTask(f"task {task!r} has more than one {kind.__name__} in its signature")
+    return Plan(task, signature, markers)

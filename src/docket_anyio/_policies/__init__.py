@@ -1,0 +1,1 @@
+"""Behaviour declared on a task: frozen, one instance for every run."""

@@ -1,0 +1,1 @@
+"""The worker: a nursery of small services."""

@@ -1,0 +1,37 @@
+"""The worker says that it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import anyio
+from attrs import define
+
+from docket_anyio._broker.broker import Broker
+from docket_anyio._client.registry import TaskRegistry
+
+
+@define(eq=False)
+class Heartbeat:
+    """Says at intervals that the worker lives and what it can run, and sets the clock by Redis's."""
+
+    _broker: Broker
+    _worker: str
+    _registry: TaskRegistry
+    _interval: timedelta
+    _missed: int
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Beat until cancelled."""
+        while True:
+            await self._broker.measure_clock()
+            await self._broker.presence.heartbeat(
+                self._worker, self._registry.names(), now=self._broker.clock.now(), window=self._interval * self._missed
+            )
+            ready()
+            await anyio.sleep(self._interval.total_seconds())
+
+    async def depart(self) -> None:
+        """Say that the worker leaves."""
+        await self._broker.presence.depart(self._worker, self._registry.names())

@@ -1,0 +1,30 @@
+"""Leases are renewed as long as their runs last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+from attrs import define
+
+from docket_anyio._broker.broker import Broker
+from docket_anyio._model.outcome import CancelReason
+from docket_anyio._worker.runs import ActiveRuns
+from docket_anyio._worker.settings import WorkerSettings
+
+
+@define(eq=False)
+class LeaseKeeper:
+    """Renews the lease of every delivery in hand, and stops the runs of those that are somebody else's now."""
+
+    _broker: Broker
+    _settings: WorkerSettings
+    _runs: ActiveRuns
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Renew until cancelled."""
+        while True:
+            for lost in await self._broker.queue.renew(self._settings.name, self._runs.receipts()):
+                self._runs.cancel(lost, CancelReason.LEASE_LOST)
+            ready()
+            await anyio.sleep(self._settings.lease_renewal.total_seconds())

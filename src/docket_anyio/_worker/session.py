@@ -1,0 +1,148 @@
+"""One session of a worker: three nested nurseries, each ending before the one around it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import anyio
+from anyio import CancelScope, Event, create_task_group
+from anyio.abc import TaskGroup, TaskStatus
+from attrs import define, field
+
+from docket_anyio._broker.broker import Broker
+from docket_anyio._client.docket import Docket
+from docket_anyio._model.outcome import CancelReason
+from docket_anyio._telemetry.instruments import Instruments
+from docket_anyio._worker.cancellations import CancellationListener
+from docket_anyio._worker.consumer import Consumer
+from docket_anyio._worker.finished import EmptyDocket
+from docket_anyio._worker.heartbeat import Heartbeat
+from docket_anyio._worker.leases import LeaseKeeper
+from docket_anyio._worker.promoter import Promoter
+from docket_anyio._worker.runner import Runner
+from docket_anyio._worker.runs import ActiveRuns
+from docket_anyio._worker.settings import WorkerSettings
+from docket_anyio._worker.supervisor import Supervisor
+from docket_anyio.exceptions import DocketError
+
+# After their grace runs are cancelled; this is how long, in seconds, they have to clean up and be settled.
+SETTLING: Final = 5.0
+
+
+@define(eq=False)
+class Session:
+    """What exists while a worker runs."""
+
+    _docket: Docket
+    _settings: WorkerSettings
+    _instruments: Instruments
+    _broker: Broker = field(init=False)
+    _runs: ActiveRuns = field(init=False)
+    _supervisor: Supervisor = field(init=False)
+    _heartbeat: Heartbeat = field(init=False)
+    _ready: Event = field(factory=Event, init=False)
+    _stop: Event = field(factory=Event, init=False)
+    _ended: Event = field(factory=Event, init=False)
+    _shield: CancelScope = field(factory=lambda: CancelScope(shield=True), init=False)
+    _grace: CancelScope = field(factory=CancelScope, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings, docket = self._settings, self._docket
+        self._broker = docket.broker
+        self._runs = ActiveRuns(settings.concurrency)
+        self._supervisor = Supervisor(settings.reconnection_delay, self._instruments)
+        self._heartbeat = Heartbeat(
+            self._broker, settings.name, docket.registry, docket.heartbeat_interval, docket.missed_heartbeats
+        )
+
+    async def run(self, *, until_empty: bool, task_status: TaskStatus[None]) -> None:
+        """Serve until stopped, or until the docket is empty.
+
+        Cancelling the caller is a stop too: what runs gets its grace, and the cancellation goes on afterwards.
+        """
+        try:
+            async with create_task_group() as host:
+                # Children both, so that a native cancellation of the host task cannot reach into the shield.
+                host.start_soon(self._stop_with_host)
+                host.start_soon(self._serve, host, until_empty)
+                await self._ready.wait()
+                task_status.started()
+        finally:
+            self._ended.set()
+
+    def stop(self, grace: timedelta) -> None:
+        """Claim nothing more, and cancel what still runs after ``grace``. A later call can only shorten it."""
+        self._grace.deadline = min(self._grace.deadline, anyio.current_time() + grace.total_seconds())
+        self._stop.set()
+        if not self._ready.is_set():
+            self._shield.cancel("stopped before it was ready")
+
+    async def wait_ended(self) -> None:
+        """Wait until nothing of it runs any more."""
+        await self._ended.wait()
+
+    async def _stop_with_host(self) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.stop(self._settings.grace)
+
+    async def _serve(self, host: TaskGroup, until_empty: bool) -> None:  # noqa: FBT001 - start_soon has no keywords
+        with self._shield:  # a drain is not interrupted, only bounded
+            async with create_task_group() as upkeep:  # 3. leases and heartbeats outlive the runs
+                await self._start_upkeep(upkeep)
+                async with create_task_group() as running:  # 2. runs may use up their grace
+                    async with create_task_group() as intake:  # 1. stops first
+                        await self._start_intake(intake, running)
+                        if until_empty:
+                            intake.start_soon(self._stop_when_empty)
+                        self._instruments.worker_started(self._docket.registry.names())
+                        self._ready.set()
+                        await self._stop.wait()
+                        self._instruments.worker_stopping(len(self._runs))
+                        intake.cancel_scope.cancel("stopping")
+                    upkeep.start_soon(self._end_grace, running)  # noqa: ASYNC111 - ends just after running
+                upkeep.cancel_scope.cancel("stopped")
+            await self._depart()
+        host.cancel_scope.cancel("stopped")
+
+    async def _start_upkeep(self, upkeep: TaskGroup) -> None:
+        listener = CancellationListener(self._broker, self._runs)
+        leases = LeaseKeeper(self._broker, self._settings, self._runs)
+        for name, service in (
+            ("listening for cancellations", listener.run),
+            ("renewing leases", leases.run),
+            ("heartbeats", self._heartbeat.run),
+        ):
+            await upkeep.start(self._supervisor.keep_running, name, service)
+
+    async def _start_intake(self, intake: TaskGroup, running: TaskGroup) -> None:
+        runner = Runner(
+            self._broker, self._docket.registry, self._settings.name, self._runs, self._supervisor, self._instruments
+        )
+        consumer = Consumer(self._broker, self._settings, self._runs, runner, running)
+        promoter = Promoter(self._broker, self._settings.scheduling_resolution)
+        for name, service in (("claiming", consumer.run), ("promoting", promoter.run)):
+            await intake.start(self._supervisor.keep_running, name, service)
+
+    async def _stop_when_empty(self) -> None:
+        watch = EmptyDocket(self._broker, self._runs, self._settings.minimum_check_interval)
+        await self._supervisor.keep_running("watching for the end", watch.run)
+        self.stop(self._settings.grace)
+
+    async def _end_grace(self, running: TaskGroup) -> None:
+        with self._grace:
+            await anyio.sleep_forever()
+        self._runs.cancel_all(CancelReason.SHUTDOWN)
+        await anyio.sleep(SETTLING)
+        # What is still not settled keeps its message; it is delivered again when its lease has run out.
+        running.cancel_scope.cancel("not settled in time")
+
+    async def _depart(self) -> None:  # noqa: ASYNC910 - private; Redis is asked
+        with anyio.move_on_after(SETTLING):  # noqa: ASYNC912 - Redis is asked
+            try:
+                await self._heartbeat.depart()
+            except DocketError as error:
+                # Its heartbeats stop all the same, and it is forgotten by that.
+                self._instruments.redis_lost("departing", error)

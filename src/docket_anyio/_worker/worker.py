@@ -1,0 +1,181 @@
+"""The worker that users open: it claims the tasks of a docket and runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Final, Self, Unpack
+
+from anyio import TASK_STATUS_IGNORED, create_task_group, move_on_after
+from anyio.abc import TaskStatus
+
+from docket_anyio._client.docket import Docket
+from docket_anyio._model.settings import check_not_negative
+from docket_anyio._telemetry.instruments import Instruments
+from docket_anyio._telemetry.logs import LogInstrument
+from docket_anyio._worker.groups import unwrapped
+from docket_anyio._worker.session import SETTLING, Session
+from docket_anyio._worker.settings import WorkerOptions, WorkerSettings
+from docket_anyio._worker.signals import stop_on_signals
+from docket_anyio.abc import Instrument
+from docket_anyio.exceptions import NotOpen
+
+_LOG: Final = LogInstrument()
+
+
+class Worker:
+    """Claims the tasks of a docket and runs them.
+
+    Open it with ``async with``, then await one of the ``run_`` methods, or start it in a task group of yours:
+    ``await tg.start(worker.run_forever)`` returns once it can claim. It holds no task group of its own, so it may be
+    entered in one task and left in another; leaving it stops it.
+
+    Args:
+        docket: An open docket.
+        instruments: Told what happens; log lines are written in any case.
+        options: All of them may be left out.
+
+            - ``name``: Host and process by default; unique among the workers of a docket.
+            - ``concurrency``: How many tasks run at once; 10.
+            - ``redelivery_timeout``: How long a task of a worker that died waits until another takes it; 5 minutes.
+            - ``reconnection_delay``: The longest pause between tries to reach Redis; 5 seconds.
+            - ``minimum_check_interval``: How often to look whether other workers have finished; 250 ms.
+            - ``scheduling_resolution``: How late at most a future task that pydocket added is seen; 250 ms.
+            - ``message_batch``: How many tasks one claim takes at most; 1000.
+            - ``grace``: How long running tasks may go on when the worker is stopped; 20 seconds.
+
+    Raises:
+        InvalidSetting: An option is out of range.
+    """
+
+    def __init__(
+        self, docket: Docket, *, instruments: Sequence[Instrument] = (), **options: Unpack[WorkerOptions]
+    ) -> None:
+        self.docket: Final = docket
+        self._settings: Final = WorkerSettings(**options)
+        self._instruments: Final = Instruments(self._settings.name, [_LOG, *instruments])
+        self._session: Session | None = None
+        self._running = False
+
+    def __repr__(self) -> str:
+        return f"Worker({self.docket!r}, name={self.name!r})"
+
+    async def __aenter__(self) -> Self:
+        if self._session is not None:
+            raise NotOpen(f"{self!r} is open already")
+        self._session = self._new_session()
+        return self
+
+    async def __aexit__(  # noqa: ASYNC910 - a checkpoint only where there is something to wait for
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        session, self._session = self._open_session(), None
+        if self._running:
+            # It is bounded itself, by the grace and the time to settle; only a body that shields itself takes longer.
+            with move_on_after(self._settings.grace.total_seconds() + 2 * SETTLING, shield=True):
+                await session.wait_ended()
+
+    @property
+    def name(self) -> str:
+        """What the worker is called in Redis."""
+        return self._settings.name
+
+    async def run_forever(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128 - passed on
+        """Run tasks until stopped.
+
+        Cancelling it stops it: what runs has its grace to end, then is cancelled and goes back into the queue, and the
+        cancellation goes on.
+
+        Args:
+            task_status: Told once the worker can claim.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached at the start. Later outages are waited for.
+            RedisRefused: Redis refused, for want of a right or the like.
+            NotOpen: The worker is not open, or runs already.
+        """
+        await self._run(until_empty=False, task_status=task_status)
+
+    async def run_until_finished(self) -> None:
+        """Run tasks until nothing waits, now or in the future, and nothing runs on any worker.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached at the start. Later outages are waited for.
+            RedisRefused: Redis refused, for want of a right or the like.
+            NotOpen: The worker is not open, or runs already.
+        """
+        await self._run(until_empty=True, task_status=TASK_STATUS_IGNORED)
+
+    def stop(self, grace: timedelta | None = None) -> None:
+        """Claim nothing more, let what runs end, and return from ``run_``. Where nothing runs yet: from the next one.
+
+        Args:
+            grace: How long what runs may go on; as the worker was told at first where it is left out. Called again,
+                it can only shorten the grace; zero cancels at once.
+
+        Raises:
+            InvalidSetting: The grace is negative.
+            NotOpen: The worker is not open.
+        """
+        self._open_session().stop(check_not_negative("grace", self._settings.grace if grace is None else grace))
+
+    @classmethod
+    async def run(
+        cls,
+        docket_name: str = "docket",
+        url: str = "redis://localhost:6379/0",
+        *,
+        until_finished: bool = False,
+        tasks: Sequence[str] = ("docket_anyio.tasks:standard_tasks",),
+        **options: Unpack[WorkerOptions],
+    ) -> None:
+        """Open a docket and a worker, and run it in a process of its own.
+
+        The first SIGTERM or SIGINT drains it, the second cancels what runs.
+
+        Args:
+            docket_name: The docket's name.
+            url: Its URL.
+            until_finished: Return once the docket is empty.
+            tasks: Collections of tasks to register, each ``module:name``.
+            options: See ``Worker``.
+
+        Raises:
+            InvalidURL: The URL names no Redis.
+            InvalidSetting: An option is out of range.
+            InvalidTask: A collection cannot be loaded.
+            RedisUnavailable: Redis cannot be reached at the start.
+            RedisRefused: Redis refused, for want of a right or the like.
+        """
+        docket = Docket(docket_name, url)
+        for path in tasks:
+            docket.register_collection(path)
+        worker = cls(docket, **options)
+        with unwrapped():
+            async with docket, worker, create_task_group() as signals:
+                await signals.start(stop_on_signals, worker.stop)
+                await (worker.run_until_finished() if until_finished else worker.run_forever())
+                signals.cancel_scope.cancel("the worker has ended")
+
+    def _new_session(self) -> Session:
+        return Session(self.docket, self._settings, self._instruments)
+
+    def _open_session(self) -> Session:
+        if self._session is None:
+            raise NotOpen(f"{self!r} is not open; use it inside `async with worker:`")
+        return self._session
+
+    async def _run(self, *, until_empty: bool, task_status: TaskStatus[None]) -> None:  # noqa: ASYNC128 - passed on
+        session = self._open_session()
+        if self._running:
+            raise NotOpen(f"{self!r} runs already; open another one to run more")
+        self._running = True
+        try:
+            with unwrapped():
+                await session.run(until_empty=until_empty, task_status=task_status)
+        finally:
+            self._running = False
+            if self._session is not None:
+                self._session = self._new_session()
