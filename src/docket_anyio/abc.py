@@ -33,8 +33,12 @@ class Instrument(Protocol):
         """A run has ended, and what follows is recorded."""
         ...
 
+    def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:
+        """The key was scheduled anew, as was seen by the ``worker`` before the run, ``on_complete`` or at a ``retry``."""
+        ...
+
     def delivery_dropped(self, worker: str, delivery: Delivery, reason: str) -> None:
-        """A delivery was taken off the stream and not run: superseded, or cancelled while it waited."""
+        """A delivery was taken off the stream and not run: cancelled while it waited, stricken, or handed back."""
         ...
 
     def task_unknown(self, worker: str, delivery: Delivery) -> None:

@@ -66,6 +66,10 @@ class InvalidSetting(DocketError, ValueError):
     """An option of a docket, a worker or a policy is out of range."""
 
 
+class InvalidStrike(DocketError, ValueError):
+    """The strike names neither a task nor a parameter, or cannot be compared with its operator and value."""
+
+
 class NotOpen(DocketError, RuntimeError):
     """A docket or a worker was used outside its ``async with`` block."""
 

@@ -12,9 +12,11 @@ from docket_anyio._broker.errors import redis_errors
 from docket_anyio._broker.events import Events
 from docket_anyio._broker.intake import Intake, open_intake
 from docket_anyio._broker.keys import Keys
+from docket_anyio._broker.locks import Locks
 from docket_anyio._broker.presence import Presence
 from docket_anyio._broker.queue import Queue
 from docket_anyio._broker.records import Records
+from docket_anyio._broker.strikes import StrikeStream
 from docket_anyio._clock import ServerClock
 from docket_anyio._redis.client import Redis
 
@@ -30,12 +32,16 @@ class Broker:
     records: Records = field(init=False)
     presence: Presence = field(init=False)
     events: Events = field(init=False)
+    strikes: StrikeStream = field(init=False)
+    locks: Locks = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.queue = Queue(self.redis, self.keys, self.execution_ttl)
         self.records = Records(self.redis, self.keys)
         self.presence = Presence(self.redis, self.keys)
         self.events = Events(self.redis, self.keys)
+        self.strikes = StrikeStream(self.redis, self.keys)
+        self.locks = Locks(self.redis, self.keys)
 
     @property
     def clock(self) -> ServerClock:

@@ -39,4 +39,9 @@ def redis_errors() -> Generator[None]:
         if str(error).startswith("NOGROUP"):
             # Redis has lost everything. Whoever claims creates the group when it begins anew.
             raise RedisUnavailable(f"the consumer group is gone: {error}") from error
-        raise RedisRefused(f"Redis answered with an error: {error}") from error
+        raise refused(error) from error
+
+
+def refused(error: RedisError) -> RedisRefused:
+    """Return our own exception for an error that Redis answered with."""
+    return RedisRefused(f"Redis answered with an error: {error}")

@@ -36,6 +36,16 @@ class Keys:
         return f"{self.prefix}:workers"
 
     @property
+    def strikes(self) -> str:
+        """Return the stream of strikes and restores."""
+        return f"{self.prefix}:strikes"
+
+    @property
+    def automatic_lock(self) -> str:
+        """Return the lock of whoever adds the automatic tasks."""
+        return f"{self.prefix}:perpetual:lock"
+
+    @property
     def sweep_lease(self) -> str:
         """Return the lease of the worker that looks for abandoned deliveries."""
         return f"{self.prefix}:leases:redelivery-sweep"

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from attrs import define, frozen
+from redis.exceptions import ResponseError
 
 from docket_anyio._broker import scripts
-from docket_anyio._broker.errors import redis_errors
+from docket_anyio._broker.errors import redis_errors, refused
 from docket_anyio._broker.keys import GROUP, Keys
 from docket_anyio._model.codec import encode_message, encode_result, encode_result_entry
 from docket_anyio._model.events import encode_state_event
@@ -18,6 +19,7 @@ from docket_anyio._model.message import Delivery, TaskMessage
 from docket_anyio._redis.client import Redis
 from docket_anyio._redis.script import Script
 from docket_anyio._redis.transport import Argument, Reply
+from docket_anyio.exceptions import RedisRefused
 
 _SCHEDULE = scripts.load("schedule")
 _PROMOTE = scripts.load("promote")
@@ -28,6 +30,13 @@ _AGAIN = scripts.load("again")
 _HAND_BACK = scripts.load("hand_back")
 _RENEW = scripts.load("renew")
 _RENEWED_AT_ONCE = 1000
+
+
+class Refusal(Enum):
+    """Why a task was not added."""
+
+    TAKEN = 0
+    STALE = -1
 
 
 class Answer(Enum):
@@ -73,20 +82,48 @@ class Queue:
     _keys: Keys
     _execution_ttl: timedelta
 
-    async def schedule(self, message: TaskMessage, *, due: bool, replace: bool = False) -> int | None:
+    async def schedule(
+        self, message: TaskMessage, *, due: bool, replace: bool = False, last_strike: str
+    ) -> int | Refusal:
         """Add a task, or put it in the place of what is under its key.
 
         Args:
             message: The task.
             due: It goes to the stream at once, and is not parked until its time.
             replace: Whatever waits under the key is dropped, and what runs is superseded.
+            last_strike: Where the last strike stands that the caller has looked at.
 
         Returns:
-            The generation, or ``None`` where the key is taken and nothing was changed.
+            The generation, or why nothing was changed.
         """
+        keys, args = self._schedule_call(message, due=due, replace=replace, last_strike=last_strike)
+        return _scheduled(await self._run(_SCHEDULE, keys, args))
+
+    async def schedule_many(
+        self, messages: Sequence[tuple[TaskMessage, bool]], *, replace: bool = False, last_strike: str
+    ) -> list[int | Refusal | RedisRefused]:
+        """Add many tasks in one round trip; each is a transition of its own.
+
+        Args:
+            messages: The tasks, and whether each is due at once.
+            replace: See ``schedule``.
+            last_strike: See ``schedule``.
+
+        Returns:
+            For each the generation, or why nothing was changed.
+        """
+        calls = [
+            self._schedule_call(message, due=due, replace=replace, last_strike=last_strike) for message, due in messages
+        ]
+        with redis_errors():
+            replies = await self._redis.run_scripts(_SCHEDULE, calls)
+        return [refused(each) if isinstance(each, ResponseError) else _scheduled(each) for each in replies]
+
+    def _schedule_call(
+        self, message: TaskMessage, *, due: bool, replace: bool, last_strike: str
+    ) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
         keys, key = self._keys, message.key
-        reply = await self._run(
-            _SCHEDULE,
+        return (
             (
                 keys.runs(key),
                 keys.parked(key),
@@ -96,6 +133,7 @@ class Queue:
                 keys.stream_id(key),
                 keys.state_channel(key),
                 keys.wake_channel,
+                keys.strikes,
             ),
             (
                 key,
@@ -103,10 +141,10 @@ class Queue:
                 int(due),
                 int(replace),
                 _waiting_event(message, due=due),
+                last_strike,
                 *encode_message(message),
             ),
         )
-        return reply if isinstance(reply, int) and reply > 0 else None
 
     async def promote(self, now: datetime, *, limit: int) -> Promotion:
         """Move tasks that are due to the stream, at most ``limit`` of them."""
@@ -205,8 +243,24 @@ class Queue:
         )
         return Answer(reply)
 
-    async def again(self, delivery: Delivery, successor: TaskMessage, *, due: bool) -> Answer:
-        """End a run and put its successor in its place. Safe to repeat."""
+    async def again(
+        self,
+        delivery: Delivery,
+        successor: TaskMessage,
+        now: datetime,
+        *,
+        due: bool,
+        ended: ExecutionState | None = None,
+    ) -> Answer:
+        """End a run and put its successor in its place. Safe to repeat.
+
+        Args:
+            delivery: The run that has ended.
+            successor: What comes next under the same key.
+            now: The time.
+            due: It goes to the stream at once.
+            ended: The state that is announced of the run that has ended; ``None`` for a retry, which is no end.
+        """
         keys, key = self._keys, successor.key
         reply = await self._run(
             _AGAIN,
@@ -225,6 +279,7 @@ class Queue:
                 int(due),
                 self._seconds_to_live,
                 _waiting_event(successor, due=due),
+                "" if ended is None else encode_state_event(key, ended, completed_at=now.isoformat()),
                 *encode_message(successor),
             ),
             repeatable=True,
@@ -303,6 +358,16 @@ class Queue:
     ) -> Reply:
         with redis_errors():
             return await self._redis.run_script(script, keys, args, repeatable=repeatable)
+
+
+def _scheduled(reply: Reply) -> int | Refusal:
+    match reply:
+        case 0 | -1:
+            return Refusal(reply)
+        case int():
+            return reply
+        case _:
+            raise TypeError(f"schedule answered {reply!r}")
 
 
 def _delivered(delivery: Delivery) -> tuple[str, int, bytes, str]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar, overload
 
+from attrs import frozen
+
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.keys import Keys
+from docket_anyio._client.calls import Preparation, TaskCall
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.registry import TaskFunction, TaskRegistry, load_collection
+from docket_anyio._client.scheduling import Scheduler, Submission
 from docket_anyio._client.standard import STANDARD_TASKS
-from docket_anyio._client.submission import Submission
+from docket_anyio._client.strikes import StrikeBook
 from docket_anyio._clock import wall_time
 from docket_anyio._model.codec import load_arguments
 from docket_anyio._model.keys import check_key, new_key
 from docket_anyio._model.settings import check_at_least, check_aware, check_not_negative, check_positive
+from docket_anyio._model.strikes import Direction, LiteralOperator, Operator, StrikeInstruction, StrikeSet
 from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.url import parse_url
 from docket_anyio.exceptions import InvalidSetting, NotOpen, UnknownTask
@@ -26,8 +32,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=TaskFunction)
 
+_LOGGER: Final = logging.getLogger("docket_anyio.docket")
 _HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
 _EXECUTION_TTL: Final = timedelta(minutes=15)
+
+
+@frozen(eq=False)
+class _Session:
+    """What exists while a docket is open."""
+
+    broker: Broker
+    scheduler: Scheduler
 
 
 class Docket:
@@ -64,25 +79,25 @@ class Docket:
         self.missed_heartbeats = check_at_least("missed_heartbeats", missed_heartbeats, 1)
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
         self._address: Final = parse_url(url)
+        self._keys: Final = Keys(name, bare_results=self._address.kind == "memory")
         self._registry: Final = TaskRegistry(STANDARD_TASKS)
-        self._broker: Broker | None = None
+        self._session: _Session | None = None
 
     def __repr__(self) -> str:
         return f"Docket(name={self.name!r}, url={self._address.redacted!r})"
 
     async def __aenter__(self) -> Self:
-        if self._broker is not None:
+        if self._session is not None:
             raise NotOpen(f"{self!r} is open already; open another one of the same name instead")
-        redis = connect(self._address)
-        keys = Keys(self.name, bare_results=self._address.kind == "memory")
-        self._broker = Broker(redis, keys, self.execution_ttl)
+        broker = Broker(connect(self._address), self._keys, self.execution_ttl)
+        self._session = _Session(broker, Scheduler(broker, StrikeBook(broker.strikes, StrikeSet())))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        broker, self._broker = self.broker, None
-        await broker.aclose()
+        session, self._session = self._open_session(), None
+        await session.broker.aclose()
 
     @property
     def broker(self) -> Broker:
@@ -91,9 +106,16 @@ class Docket:
         Raises:
             NotOpen: The docket is not open.
         """
-        if self._broker is None:
-            raise NotOpen(f"{self!r} is not open; use it inside `async with docket:`")
-        return self._broker
+        return self._open_session().broker
+
+    @property
+    def strikes(self) -> StrikeBook:
+        """The strikes it knows of, for its worker.
+
+        Raises:
+            NotOpen: The docket is not open.
+        """
+        return self._open_session().scheduler.strikes
 
     @property
     def registry(self) -> TaskRegistry:
@@ -168,13 +190,85 @@ class Docket:
             InvalidTime: ``when`` has no time zone.
             NotOpen: The docket is not open.
         """
-        task = self._registry.get(function) if isinstance(function, str) else self._registry.register(function)
-        return Submission(
-            broker=self.broker,
-            task=task,
-            key=new_key(wall_time()) if key is None else check_key(key),
-            when=None if when is None else check_aware("when", when),
-        )
+        return Submission(self._open_session().scheduler, self._prepare(function, when, key), replace=False)
+
+    @overload
+    def replace(self, function: Callable[P, Awaitable[R]], when: datetime, key: str) -> Submission[P, R]: ...
+
+    @overload
+    def replace(self, function: str, when: datetime, key: str) -> Submission[..., Any]: ...
+
+    def replace(
+        self, function: Callable[P, Awaitable[R]] | str, when: datetime, key: str
+    ) -> Submission[P, R] | Submission[..., Any]:
+        """Say what is to stand under a key from now on; call what is returned with the arguments.
+
+        Whatever waits under the key is dropped. What runs goes on, but is superseded: its end is not recorded.
+
+        Args:
+            function: As for ``add``.
+            when: When it is due.
+            key: What is replaced.
+
+        Raises:
+            UnknownTask: As for ``add``, like all others.
+            DuplicateTask: Another function has the function's name.
+            InvalidTask: The function cannot be a task.
+            InvalidKey: The key cannot be used.
+            InvalidTime: ``when`` has no time zone.
+            NotOpen: The docket is not open.
+        """
+        return Submission(self._open_session().scheduler, self._prepare(function, when, key), replace=True)
+
+    @overload
+    def call(
+        self, function: Callable[P, Awaitable[R]], when: datetime | None = None, key: str | None = None
+    ) -> Preparation[P, R]: ...
+
+    @overload
+    def call(self, function: str, when: datetime | None = None, key: str | None = None) -> Preparation[..., Any]: ...
+
+    def call(
+        self, function: Callable[P, Awaitable[R]] | str, when: datetime | None = None, key: str | None = None
+    ) -> Preparation[P, R] | Preparation[..., Any]:
+        """Prepare a call for ``add_many`` or ``replace_many``: ``docket.call(send)("ann")``. Nothing is sent.
+
+        Raises:
+            UnknownTask: As for ``add``, like all others.
+            DuplicateTask: Another function has the function's name.
+            InvalidTask: The function cannot be a task.
+            InvalidKey: The key cannot be used.
+            InvalidTime: ``when`` has no time zone.
+        """
+        return self._prepare(function, when, key)
+
+    async def add_many(self, calls: Iterable[TaskCall[Any]], *, chunk_size: int | None = 1000) -> list[Execution[Any]]:
+        """Add many tasks, a round trip for each chunk of them.
+
+        Each is added or not on its own: look at the ``disposition`` of what is returned, one for each in order.
+
+        Args:
+            calls: What ``docket.call(f)(x)`` returned.
+            chunk_size: How many go out in one piece; ``None`` for all.
+
+        Raises:
+            InvalidSetting: ``chunk_size`` is below 1.
+            NotSerializable: The arguments of one cannot be pickled; none is added.
+            RedisUnavailable: Redis cannot be reached; earlier chunks may have been added.
+        """
+        return await self._open_session().scheduler.schedule_many(list(calls), chunk_size=chunk_size, replace=False)
+
+    async def replace_many(
+        self, calls: Iterable[TaskCall[Any]], *, chunk_size: int | None = 1000
+    ) -> list[Execution[Any]]:
+        """Do what ``add_many`` does, in the place of whatever is under the keys.
+
+        Raises:
+            InvalidSetting: ``chunk_size`` is below 1.
+            NotSerializable: The arguments of one cannot be pickled; none is added.
+            RedisUnavailable: Redis cannot be reached; earlier chunks may have been added.
+        """
+        return await self._open_session().scheduler.schedule_many(list(calls), chunk_size=chunk_size, replace=True)
 
     async def cancel(self, key: str) -> None:
         """Cancel what is under a key: waiting, it never starts; running, its worker is asked to stop it.
@@ -186,6 +280,52 @@ class Docket:
             RedisUnavailable: Redis cannot be reached. Cancelling again is safe.
         """
         await self.broker.queue.cancel(check_key(key), self.broker.clock.now())
+
+    async def strike(
+        self,
+        function: TaskFunction | str | None = None,
+        parameter: str | None = None,
+        operator: Operator | LiteralOperator = "==",
+        value: object = None,
+    ) -> None:
+        """Keep tasks from being added and from being run, on every docket and worker of this name.
+
+        Args:
+            function: The task, or its name; every task where it is left out.
+            parameter: Only calls with a certain argument for this parameter; all calls where it is left out.
+            operator: How the argument is compared with ``value``.
+            value: With what; for ``between`` a pair of the lowest and the highest.
+
+        Raises:
+            InvalidStrike: Neither task nor parameter is given, or operator and value do not fit.
+            NotSerializable: The value cannot be pickled.
+            RedisUnavailable: Redis cannot be reached. Striking again is safe.
+        """
+        await self._instruct(Direction.STRIKE, function, parameter, operator, value)
+
+    async def restore(
+        self,
+        function: TaskFunction | str | None = None,
+        parameter: str | None = None,
+        operator: Operator | LiteralOperator = "==",
+        value: object = None,
+    ) -> None:
+        """Lift the strike that was given with the same arguments.
+
+        Raises:
+            InvalidStrike: See ``strike``, as for the others.
+            NotSerializable: The value cannot be pickled.
+            RedisUnavailable: Redis cannot be reached. Restoring again is safe.
+        """
+        await self._instruct(Direction.RESTORE, function, parameter, operator, value)
+
+    async def wait_for_strikes_loaded(self) -> None:
+        """Read every strike given so far.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached.
+        """
+        await self.strikes.catch_up()
 
     async def get_execution(self, key: str) -> Execution[Any] | None:
         """Return a handle on what is under a key, or ``None`` where nothing is.
@@ -214,6 +354,36 @@ class Docket:
             completed_at=record.completed_at,
             error=record.error,
             result_key=record.result_key,
+        )
+
+    async def _instruct(
+        self,
+        direction: Direction,
+        function: TaskFunction | str | None,
+        parameter: str | None,
+        operator: Operator | LiteralOperator,
+        value: object,
+    ) -> None:
+        name = function if isinstance(function, str) or function is None else function.__name__
+        instruction = StrikeInstruction(direction, name, parameter, operator, value)
+        if parameter is not None and not self._registry.has_parameter(name, parameter):
+            _LOGGER.warning("No task known here has the parameter %r: the strike will match nothing here", parameter)
+        await self.broker.strikes.append(instruction)
+        await self.strikes.catch_up()
+
+    def _open_session(self) -> _Session:
+        if self._session is None:
+            raise NotOpen(f"{self!r} is not open; use it inside `async with docket:`")
+        return self._session
+
+    def _prepare(
+        self, function: Callable[P, Awaitable[R]] | str, when: datetime | None, key: str | None
+    ) -> Preparation[P, R]:
+        task = self._registry.get(function) if isinstance(function, str) else self._registry.register(function)
+        return Preparation(
+            task,
+            new_key(wall_time()) if key is None else check_key(key),
+            None if when is None else check_aware("when", when),
         )
 
     def _function(self, name: str) -> TaskFunction:

@@ -32,6 +32,9 @@ class Disposition(Enum):
     LOADED = "loaded"
     SCHEDULED = "scheduled"
     ALREADY_SCHEDULED = "already scheduled"
+    STRUCK = "struck"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
 
 
 @frozen
@@ -59,6 +62,7 @@ class Execution(Generic[R]):
     when: datetime
     attempt: int = 1
     generation: int = 0
+    redelivered: bool = False
     disposition: Disposition = Disposition.LOADED
     state: ExecutionState = ExecutionState.SCHEDULED
     worker: str | None = None
@@ -66,6 +70,7 @@ class Execution(Generic[R]):
     completed_at: datetime | None = None
     error: str | None = None
     result_key: str | None = None
+    schedule_exception: Exception | None = None
 
     async def sync(self) -> None:
         """Read again how it stands.

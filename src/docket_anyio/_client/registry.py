@@ -81,6 +81,16 @@ class TaskRegistry:
             raise UnknownTask(name)
         return known
 
+    def definitions(self) -> list[TaskDefinition]:
+        """Return all tasks."""
+        return [*{**self._standard, **self._own}.values()]
+
+    def has_parameter(self, name: str | None, parameter: str) -> bool:
+        """Tell whether the task of that name, or any task where it is ``None``, has such a parameter."""
+        return any(
+            parameter in each.plan.signature.parameters for each in self.definitions() if name in (None, each.name)
+        )
+
     def names(self) -> list[str]:
         """Return the names of all tasks."""
         return sorted({*self._standard, *self._own})

@@ -33,4 +33,9 @@ async def sleep(seconds: float) -> None:
     await anyio.sleep(seconds)
 
 
+async def default_fallback_task(*_args: object, **_kwargs: object) -> None:
+    """Take the place of a task that a worker does not know: do nothing, so that its message does not come again."""
+    await checkpoint()
+
+
 STANDARD_TASKS: Final = (trace, fail, sleep)

@@ -39,6 +39,17 @@ class Plan:
         except TypeError as error:
             raise InvalidArguments(f"task {self.task!r} cannot be called like that: {error}") from error
 
+    def arguments(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the arguments of a call by parameter, defaults included.
+
+        Raises:
+            InvalidArguments: The call does not fit the signature.
+        """
+        self.check_call(args, kwargs)
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
     def values_for_run(
         self, args: tuple[object, ...], kwargs: Mapping[str, object], *, key: str, attempt: int
     ) -> dict[str, object]:

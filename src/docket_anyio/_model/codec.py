@@ -13,7 +13,8 @@ import cloudpickle
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import TaskMessage
 from docket_anyio._model.record import RunRecord
-from docket_anyio.exceptions import CorruptMessage, NotSerializable
+from docket_anyio._model.strikes import Direction, StrikeInstruction
+from docket_anyio.exceptions import CorruptMessage, InvalidStrike, NotSerializable
 
 _FIELDS = frozenset({b"key", b"when", b"function", b"args", b"kwargs", b"attempt", b"generation"})
 _dumps = cast("Callable[[object], bytes]", cloudpickle.dumps)  # pyright: ignore[reportUnknownMemberType] - untyped
@@ -173,6 +174,41 @@ def decode_result(stored: bytes) -> bytes:
         return base64.b64decode(value["data"], validate=True)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptMessage(f"a stored result that cannot be read: {stored[:200]!r}") from error
+
+
+def encode_strike(instruction: StrikeInstruction) -> list[str | bytes]:
+    """Return an instruction as fields and values in turn (WIRE section 11).
+
+    Raises:
+        NotSerializable: Its value cannot be pickled.
+    """
+    fields: list[str | bytes] = ["direction", instruction.direction.value]
+    if instruction.function is not None:
+        fields += ["function", instruction.function]
+    if instruction.parameter is not None:
+        fields += ["parameter", instruction.parameter]
+    return [*fields, "operator", instruction.operator.value, "value", dump(instruction.value, "the value of a strike")]
+
+
+def decode_strike(fields: Mapping[bytes, bytes]) -> StrikeInstruction:
+    """Return the instruction in an entry.
+
+    Raises:
+        CorruptMessage: A field is missing or cannot be read.
+        InvalidStrike: It makes no sense.
+    """
+    try:
+        return StrikeInstruction(
+            Direction(fields[b"direction"].decode()),
+            _optional(fields.get(b"function")),
+            _optional(fields.get(b"parameter")),
+            fields[b"operator"].decode(),
+            load(fields[b"value"], "the value of a strike"),
+        )
+    except InvalidStrike:
+        raise
+    except (KeyError, ValueError) as error:
+        raise CorruptMessage(f"a strike with a field that cannot be read: {error}") from error
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

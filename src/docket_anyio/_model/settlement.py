@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias, assert_never, runtime_checkable
 
 from attrs import frozen
@@ -30,6 +30,15 @@ class Again:
 
 
 @frozen
+class Continue:
+    """The execution ends here, and the same key runs anew at ``when``, from its first attempt."""
+
+    when: datetime
+    ending: ExecutionState
+    arguments: tuple[bytes, bytes] | None = None  # pickled; None: the same again
+
+
+@frozen
 class HandBack:
     """Back into the queue, the attempt not counted."""
 
@@ -39,28 +48,50 @@ class LetGo:
     """Somebody else has the delivery now: write nothing."""
 
 
-Settlement: TypeAlias = Finish | Again | HandBack | LetGo
+Settlement: TypeAlias = Finish | Again | Continue | HandBack | LetGo
+
+
+@frozen
+class Attempt:
+    """One attempt that has ended by itself, or by its own deadline."""
+
+    number: int
+    outcome: Succeeded | Failed | TimedOut
+    ended_at: datetime
+    duration: timedelta
 
 
 @runtime_checkable
 class SettlementPolicy(Protocol):
     """What a task's signature says about what happens after an attempt."""
 
-    def settle(self, attempt: int, outcome: Succeeded | Failed | TimedOut, now: datetime) -> Settlement | None:
+    @property
+    def precedence(self) -> int:
+        """Who is asked first, where a task has several: those with the lower number."""
+        ...
+
+    def settle(self, attempt: Attempt) -> Settlement | None:
         """Return what should happen next, or ``None`` to have no opinion."""
         ...
 
 
 def decide(
-    outcome: Outcome, policies: Iterable[SettlementPolicy], *, attempt: int, now: datetime, cancel_requested: bool
+    outcome: Outcome,
+    policies: Iterable[SettlementPolicy],
+    *,
+    number: int,
+    now: datetime,
+    duration: timedelta,
+    cancel_requested: bool,
 ) -> Settlement:
     """Decide what happens after an attempt.
 
     Args:
         outcome: How the attempt ended.
-        policies: The task's own, asked in the order of its signature; the first with an opinion decides.
-        attempt: The number of the attempt that ended, from 1.
+        policies: The task's own, asked in the order of their precedence; the first with an opinion decides.
+        number: The number of the attempt that ended, from 1.
         now: The time of the decision.
+        duration: How long the attempt took.
         cancel_requested: ``docket.cancel()`` was called while the body ran. What ended by itself all the same keeps
             its outcome, but nothing starts again.
     """
@@ -73,8 +104,9 @@ def decide(
             return LetGo()
         case Succeeded() | Failed() | TimedOut():
             if not cancel_requested:
-                for policy in policies:
-                    settlement = policy.settle(attempt, outcome, now)
+                attempt = Attempt(number, outcome, now, duration)
+                for policy in sorted(policies, key=lambda each: each.precedence):
+                    settlement = policy.settle(attempt)
                     if settlement is not None:
                         return settlement
             if isinstance(outcome, Succeeded):

@@ -102,3 +102,16 @@ class Redis(CommandMethods):
             return await self.transport.execute(("EVALSHA", script.sha, len(keys), *keys, *args), repeatable=repeatable)
         except NoScriptError:
             return await self.transport.execute(("EVAL", script.text, len(keys), *keys, *args), repeatable=repeatable)
+
+    async def run_scripts(
+        self, script: Script, calls: Sequence[tuple[Sequence[Argument], Sequence[Argument]]]
+    ) -> list[Reply]:
+        """Run a script once for each KEYS and ARGV, in one piece; an error stands in place of its reply.
+
+        Raises:
+            Disconnected: The connection was lost; it says whether the script may have run.
+        """
+        commands: list[Command] = [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
+        # Loading it each time costs less than finding out half-way that the server has forgotten it.
+        _, *replies = await self.transport.execute_all([("SCRIPT", "LOAD", script.text), *commands])
+        return replies

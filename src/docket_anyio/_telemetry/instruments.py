@@ -40,6 +40,11 @@ class Instruments:
         for each in self._all:
             each.run_settled(self.worker, delivery, outcome, settlement, duration=duration)
 
+    def run_superseded(self, delivery: Delivery, where: str) -> None:
+        """See ``Instrument``."""
+        for each in self._all:
+            each.run_superseded(self.worker, delivery, where)
+
     def delivery_dropped(self, delivery: Delivery, reason: str) -> None:
         """See ``Instrument``."""
         for each in self._all:

@@ -12,7 +12,7 @@ from attrs import frozen
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery
 from docket_anyio._model.outcome import Failed, Outcome, TimedOut
-from docket_anyio._model.settlement import Again, Finish, HandBack, LetGo, Settlement
+from docket_anyio._model.settlement import Again, Continue, Finish, HandBack, LetGo, Settlement
 
 _LOGGER: Final = logging.getLogger("docket_anyio.worker")
 
@@ -64,7 +64,7 @@ class LogInstrument:
         match settlement:
             case Finish():
                 arrow, end = ("↩", "") if settlement.state is not ExecutionState.CANCELLED else ("✗", " (cancelled)")
-            case Again():
+            case Again() | Continue():
                 arrow, end = "↫", ""
             case HandBack():
                 arrow, end = "↫", " (handed back)"
@@ -72,6 +72,10 @@ class LogInstrument:
                 arrow, end = "✗", " (lease lost)"
         level = logging.INFO if error is None else logging.ERROR
         _LOGGER.log(level, line, arrow, _bracket(duration), _call(delivery), end, exc_info=error, extra=extra)
+
+    def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:  # noqa: ARG002 - for counters
+        """See ``Instrument``."""
+        _LOGGER.info("↬ %s (superseded)", _call(delivery), extra=_fields(worker, delivery))
 
     def delivery_dropped(self, worker: str, delivery: Delivery, reason: str) -> None:
         """See ``Instrument``."""

@@ -2,54 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import assert_never
+from typing import Final, assert_never
 
 import anyio
 from attrs import define, evolve
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.queue import Answer, Ending
-from docket_anyio._client.registry import TaskDefinition, TaskRegistry
-from docket_anyio._executors.inline import run_inline
+from docket_anyio._client.docket import Docket
+from docket_anyio._client.registry import TaskDefinition
 from docket_anyio._model.codec import dump, load_arguments
-from docket_anyio._model.message import Delivery, Undecodable
-from docket_anyio._model.outcome import Failed, Outcome, Succeeded
-from docket_anyio._model.settlement import Again, Finish, HandBack, LetGo, Settlement, SettlementPolicy, decide
-from docket_anyio._policies.base import RunPolicy
+from docket_anyio._model.lifecycle import ExecutionState
+from docket_anyio._model.message import Delivery, TaskMessage, Undecodable
+from docket_anyio._model.outcome import Outcome
+from docket_anyio._model.settlement import Again, Continue, Finish, HandBack, LetGo, Settlement, decide
 from docket_anyio._telemetry.instruments import Instruments
+from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.runs import ActiveRuns, RunScope
 from docket_anyio._worker.supervisor import Supervisor
-from docket_anyio.exceptions import NotSerializable, TaskFailed, UnknownTask
+from docket_anyio.exceptions import CorruptMessage, InvalidArguments, NotSerializable, TaskFailed, UnknownTask
+
+_STRICKEN: Final = Finish(ExecutionState.CANCELLED)
 
 
 @define(eq=False)
 class Runner:
     """Runs deliveries. Each that was started is settled exactly once, whatever happens in between."""
 
+    _docket: Docket
     _broker: Broker
-    _registry: TaskRegistry
     _worker: str
     _runs: ActiveRuns
+    _attempts: Attempts
+    _fallback: TaskDefinition
     _supervisor: Supervisor
     _instruments: Instruments
 
     async def run(self, run: RunScope) -> None:
         """Start a delivery, run its body, and settle it."""
-        delivery, queue = run.delivery, self._broker.queue
+        delivery = run.delivery
         try:
-            answer = await self._supervisor.until_done(
-                "starting runs", lambda: queue.start(delivery, self._worker, self._broker.clock.now())
-            )
-            if answer is not Answer.STARTED:
-                self._instruments.delivery_dropped(delivery, answer.name.lower())
+            task = self._task(delivery)
+            if self._docket.strikes.strikes and self._is_stricken(delivery.message, task):
+                await self._settle(delivery, _STRICKEN)
+                self._instruments.delivery_dropped(delivery, "stricken")
                 return
-            lateness = self._broker.clock.now() - delivery.message.when
-            self._instruments.run_started(delivery, lateness=max(lateness, timedelta(0)))
+            if not await self._start(delivery):
+                return
             began = anyio.current_time()
-            outcome, policies = await self._attempt(run)
-            await self._settle(run, outcome, policies, began)
+            outcome, policies = await self._attempts.make(run, task)
+            duration = timedelta(seconds=anyio.current_time() - began)
+            settlement = decide(
+                outcome,
+                policies,
+                number=delivery.message.attempt,
+                now=self._broker.clock.now(),
+                duration=duration,
+                cancel_requested=run.cancel_requested,
+            )
+            answer = await self._settle(delivery, settlement)
+            self._tell(delivery, outcome, settlement, duration, answer)
         finally:
             self._runs.remove(run)
 
@@ -66,74 +79,76 @@ class Runner:
         await self._supervisor.until_done("discarding", lambda: self._broker.queue.discard(entry.receipt))
         self._instruments.entry_discarded(entry.receipt, entry.problem)
 
-    async def _attempt(self, run: RunScope) -> tuple[Outcome, Sequence[SettlementPolicy]]:
-        message = run.delivery.message
+    def _task(self, delivery: Delivery) -> TaskDefinition:
         try:
-            task = self._registry.get(message.task)
+            return self._docket.registry.get(delivery.message.task)
         except UnknownTask:
             # As pydocket has it: a message that nobody here understands is not to come again and again.
-            self._instruments.task_unknown(run.delivery)
-            return Succeeded(), ()  # noqa: ASYNC910 - private; the start and the settlement around it are checkpoints
-        policies = [each for each in task.plan.markers.values() if isinstance(each, SettlementPolicy)]
+            self._instruments.task_unknown(delivery)
+            return self._fallback
+
+    def _is_stricken(self, message: TaskMessage, task: TaskDefinition) -> bool:
         try:
-            return await self._run_body(run, task), policies
-        except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-            return Failed(error), policies  # noqa: ASYNC910 - private; the start and the settlement around it are checkpoints
+            args, kwargs = load_arguments(message.args, message.kwargs, message.task)
+            return self._docket.strikes.strikes.matches(message.task, task.plan.arguments(args, kwargs))
+        except (CorruptMessage, InvalidArguments):
+            return False  # the run will say what is wrong with them
 
-    async def _run_body(self, run: RunScope, task: TaskDefinition) -> Outcome:
-        message = run.delivery.message
-        args, kwargs = load_arguments(message.args, message.kwargs, task.name)
-        values = task.plan.values_for_run(args, kwargs, key=message.key, attempt=message.attempt)
-
-        async def body() -> Outcome:
-            if run.reason is not None:
-                # Told to stop before it began: it must not even run to its first checkpoint.
-                return run.outcome()  # noqa: ASYNC910 - private; the start and the settlement around it are checkpoints
-            value = await run_inline(task.function, args, {**kwargs, **values})
-            return Succeeded(None if value is None else dump(value, f"the result of task {task.name!r}"))
-
-        limits = [each for each in values.values() if isinstance(each, RunPolicy)]
-        return await _within([run, *limits], body)
-
-    async def _settle(
-        self, run: RunScope, outcome: Outcome, policies: Sequence[SettlementPolicy], began: float
-    ) -> None:
-        delivery = run.delivery
-        settlement = decide(
-            outcome,
-            policies,
-            attempt=delivery.message.attempt,
-            now=self._broker.clock.now(),
-            cancel_requested=run.cancel_requested,
+    async def _start(self, delivery: Delivery) -> bool:
+        queue, clock = self._broker.queue, self._broker.clock
+        answer = await self._supervisor.until_done(
+            "starting runs", lambda: queue.start(delivery, self._worker, clock.now())
         )
-        duration = timedelta(seconds=anyio.current_time() - began)
-        await self._supervisor.until_done("settling runs", lambda: self._apply(delivery, settlement))
-        self._instruments.run_settled(delivery, outcome, settlement, duration=duration)
+        if answer is Answer.STARTED:
+            lateness = clock.now() - delivery.message.when
+            self._instruments.run_started(delivery, lateness=max(lateness, timedelta(0)))
+        elif answer is Answer.SUPERSEDED:
+            self._instruments.run_superseded(delivery, "worker")
+        else:
+            self._instruments.delivery_dropped(delivery, answer.name.lower())
+        return answer is Answer.STARTED
 
-    async def _apply(self, delivery: Delivery, settlement: Settlement) -> None:  # noqa: ASYNC910 - private; the start and the settlement around it are checkpoints
-        queue, now = self._broker.queue, self._broker.clock.now()
+    async def _settle(self, delivery: Delivery, settlement: Settlement) -> Answer | None:
+        return await self._supervisor.until_done("settling runs", lambda: self._apply(delivery, settlement))
+
+    async def _apply(self, delivery: Delivery, settlement: Settlement) -> Answer | None:  # noqa: ASYNC910 - private; starting was a checkpoint
+        queue, now, message = self._broker.queue, self._broker.clock.now(), delivery.message
         match settlement:
             case Finish():
-                await queue.settle(delivery, _ending(settlement, delivery.message.task), now)
+                return await queue.settle(delivery, _ending(settlement, message.task), now)
             case Again():
-                successor = evolve(delivery.message, when=settlement.when, attempt=settlement.attempt)
-                await queue.again(delivery, successor, due=settlement.when <= now)
+                successor = evolve(message, when=settlement.when, attempt=settlement.attempt)
+                return await queue.again(delivery, successor, now, due=settlement.when <= now)
+            case Continue():
+                successor = _next_run(message, settlement)
+                due = settlement.when <= now
+                return await queue.again(delivery, successor, now, due=due, ended=settlement.ending)
             case HandBack():
-                await queue.hand_back(delivery)
+                return await queue.hand_back(delivery)
             case LetGo():
-                pass
+                return None
             case _:
                 assert_never(settlement)
 
+    def _tell(
+        self,
+        delivery: Delivery,
+        outcome: Outcome,
+        settlement: Settlement,
+        duration: timedelta,
+        answer: Answer | None,
+    ) -> None:
+        if answer is Answer.SUPERSEDED:
+            self._instruments.run_superseded(delivery, "retry" if isinstance(settlement, Again) else "on_complete")
+        self._instruments.run_settled(delivery, outcome, settlement, duration=duration)
 
-async def _within(limits: Sequence[RunPolicy], body: Callable[[], Awaitable[Outcome]]) -> Outcome:
-    """Run the body in the scopes of all limits, the first outermost: the one that catches it says how it ended."""
-    if not limits:
-        return await body()
-    outermost, *inner = limits
-    with outermost.scope:
-        return await _within(inner, body)
-    return outermost.outcome()
+
+def _next_run(message: TaskMessage, settlement: Continue) -> TaskMessage:
+    successor = evolve(message, when=settlement.when, attempt=1)
+    if settlement.arguments is None:
+        return successor
+    args, kwargs = settlement.arguments
+    return evolve(successor, args=args, kwargs=kwargs)
 
 
 def _ending(finish: Finish, task: str) -> Ending:

@@ -12,8 +12,10 @@ from attrs import define, field
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._client.docket import Docket
+from docket_anyio._client.registry import define_task
 from docket_anyio._model.outcome import CancelReason
 from docket_anyio._telemetry.instruments import Instruments
+from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.cancellations import CancellationListener
 from docket_anyio._worker.consumer import Consumer
 from docket_anyio._worker.finished import EmptyDocket
@@ -22,7 +24,9 @@ from docket_anyio._worker.leases import LeaseKeeper
 from docket_anyio._worker.promoter import Promoter
 from docket_anyio._worker.runner import Runner
 from docket_anyio._worker.runs import ActiveRuns
+from docket_anyio._worker.seeder import Seeder
 from docket_anyio._worker.settings import WorkerSettings
+from docket_anyio._worker.strikes import StrikeService
 from docket_anyio._worker.supervisor import Supervisor
 from docket_anyio.exceptions import DocketError
 
@@ -112,6 +116,7 @@ class Session:
         leases = LeaseKeeper(self._broker, self._settings, self._runs)
         for name, service in (
             ("listening for cancellations", listener.run),
+            ("following strikes", StrikeService(self._broker, self._docket.strikes).run),
             ("renewing leases", leases.run),
             ("heartbeats", self._heartbeat.run),
         ):
@@ -119,11 +124,21 @@ class Session:
 
     async def _start_intake(self, intake: TaskGroup, running: TaskGroup) -> None:
         runner = Runner(
-            self._broker, self._docket.registry, self._settings.name, self._runs, self._supervisor, self._instruments
+            self._docket,
+            self._broker,
+            self._settings.name,
+            self._runs,
+            Attempts(self._docket),
+            define_task("the fallback task", self._settings.fallback_task),
+            self._supervisor,
+            self._instruments,
         )
         consumer = Consumer(self._broker, self._settings, self._runs, runner, running)
         promoter = Promoter(self._broker, self._settings.scheduling_resolution)
-        for name, service in (("claiming", consumer.run), ("promoting", promoter.run)):
+        services = [("claiming", consumer.run), ("promoting", promoter.run)]
+        if self._settings.schedule_automatic_tasks:
+            services.insert(0, ("adding automatic tasks", Seeder(self._docket, self._broker).run))
+        for name, service in services:
             await intake.start(self._supervisor.keep_running, name, service)
 
     async def _stop_when_empty(self) -> None:

@@ -9,6 +9,8 @@ from typing import TypedDict
 
 from attrs import Attribute, field, frozen
 
+from docket_anyio._client.registry import TaskFunction
+from docket_anyio._client.standard import default_fallback_task
 from docket_anyio._model.settings import check_at_least, check_not_negative, check_positive
 from docket_anyio.exceptions import InvalidSetting
 
@@ -45,6 +47,8 @@ class WorkerOptions(TypedDict, total=False):
     scheduling_resolution: timedelta
     message_batch: int
     grace: timedelta
+    schedule_automatic_tasks: bool
+    fallback_task: TaskFunction
 
 
 @frozen
@@ -59,6 +63,8 @@ class WorkerSettings:
     scheduling_resolution: timedelta = field(default=timedelta(milliseconds=250), validator=_positive)
     message_batch: int = field(default=1000, validator=_at_least_one)
     grace: timedelta = field(default=timedelta(seconds=20), validator=_not_negative)
+    schedule_automatic_tasks: bool = True
+    fallback_task: TaskFunction = default_fallback_task
 
     @property
     def lease_renewal(self) -> timedelta:

@@ -44,6 +44,8 @@ class Worker:
             - ``scheduling_resolution``: How late at most a future task that pydocket added is seen; 250 ms.
             - ``message_batch``: How many tasks one claim takes at most; 1000.
             - ``grace``: How long running tasks may go on when the worker is stopped; 20 seconds.
+            - ``schedule_automatic_tasks``: Whether to add tasks with an automatic ``Perpetual`` or ``Cron``; yes.
+            - ``fallback_task``: Called in the place of tasks that are not registered; does nothing by default.
 
     Raises:
         InvalidSetting: An option is out of range.

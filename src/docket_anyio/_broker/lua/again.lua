@@ -1,6 +1,6 @@
--- again: a run has ended, and its key runs once more.
+-- again: a run has ended, and its key runs once more: a retry, or the next of a perpetual task.
 -- KEYS runs parked queue stream progress state_channel wake_channel
--- ARGV key generation receipt group when immediate time_to_live event message...
+-- ARGV key generation receipt group when immediate time_to_live event ended_event message...
 -- returns "again" | "superseded" | "cancelled" | "gone"
 
 local keys = { runs = KEYS[1], parked = KEYS[2], queue = KEYS[3], stream = KEYS[4], wake = KEYS[7] }
@@ -21,6 +21,7 @@ if state == 'cancelled' then
   conclude_cancelled(keys.runs, KEYS[6], key, ARGV[7])
   return 'cancelled'
 end
-place(keys, key, ARGV[5], ARGV[6] == '1', message_from(9))
+place(keys, key, ARGV[5], ARGV[6] == '1', message_from(10))
 publish(KEYS[6], ARGV[8])
+publish(KEYS[6], ARGV[9])
 return 'again'

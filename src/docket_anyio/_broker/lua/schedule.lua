@@ -1,10 +1,14 @@
 -- schedule: a key is added, or replaces what waits or runs under it.
--- KEYS runs parked queue stream known stream_id state_channel wake_channel
--- ARGV key when immediate replace event message...
--- returns the generation, or 0 where the key is taken
+-- KEYS runs parked queue stream known stream_id state_channel wake_channel strikes
+-- ARGV key when immediate replace event last_strike message...
+-- returns the generation, 0 where the key is taken, or -1 where the caller does not know the last strike
 
 local keys = { runs = KEYS[1], parked = KEYS[2], queue = KEYS[3], stream = KEYS[4], wake = KEYS[8] }
 local key, when, immediate, replace, event = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4] == '1', ARGV[5]
+local newest = redis.call('XREVRANGE', KEYS[9], '+', '-', 'COUNT', 1)[1]
+if newest and newest[1] ~= ARGV[6] then
+  return -1
+end
 local record = redis.call('HMGET', keys.runs, 'state', 'known', 'stream_id', 'generation')
 local state, known, waiting, generation = record[1], record[2], record[3], record[4]
 
@@ -25,6 +29,6 @@ if state and TERMINAL[state] then
     redis.call('HSET', keys.runs, 'generation', generation)
   end
 end
-generation = place(keys, key, when, immediate, message_from(6))
+generation = place(keys, key, when, immediate, message_from(7))
 publish(KEYS[7], event)
 return generation

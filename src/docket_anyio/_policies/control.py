@@ -1,0 +1,25 @@
+"""Exceptions that steer a run, also where a task group of the body's own has wrapped them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar, cast
+
+E = TypeVar("E", bound=Exception)
+
+
+def sole_leaf(error: BaseException, kind: type[E]) -> E | None:
+    """Return an exception of a kind, or the first of a group that holds nothing else.
+
+    A group in which it is mixed with others is a failure, and is recorded with all that is in it.
+    """
+    leaves = list(_leaves(error))
+    return cast("E", leaves[0]) if all(isinstance(each, kind) for each in leaves) else None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
