@@ -34,7 +34,7 @@ class Instrument(Protocol):
         ...
 
     def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:
-        """The key was scheduled anew, as was seen by the ``worker`` before the run, ``on_complete`` or at a ``retry``."""
+        """The key was scheduled anew: seen by the ``worker`` before the run, ``on_complete``, or at a ``retry``."""
         ...
 
     def delivery_dropped(self, worker: str, delivery: Delivery, reason: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
+from anyio.lowlevel import checkpoint
 from attrs import define, field
 
 from docket_anyio._broker.broker import Broker
@@ -47,6 +48,7 @@ class Scheduler:
             if answer is not Refusal.STALE:
                 return self._execution(call, message.when, answer)
             await self.strikes.catch_up()
+        await checkpoint()
         return self._struck(call, message.when)
 
     async def schedule_many(
@@ -64,6 +66,7 @@ class Scheduler:
         executions: list[Execution[Any]] = []
         for first in range(0, len(prepared), size):
             executions += await self._schedule_chunk(prepared[first : first + size], replace=replace)
+        await checkpoint()
         return executions
 
     async def _schedule_chunk(
@@ -87,7 +90,7 @@ class Scheduler:
                     done[index] = self._execution(chunk[index][0], chunk[index][1].when, answer)
             if Refusal.STALE in answers:
                 await self.strikes.catch_up()
-        return [done[index] for index in range(len(chunk))]
+        return [done[index] for index in range(len(chunk))]  # noqa: ASYNC910 - private; the caller adds one
 
     def _message(self, call: TaskCall[Any]) -> tuple[TaskMessage, bool]:
         args, kwargs = dump_arguments(call.args, call.kwargs, call.task.name)

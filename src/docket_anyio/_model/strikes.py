@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from attrs import define, field, frozen
 
@@ -69,6 +69,10 @@ def _operator(given: Operator | str) -> Operator:
         raise InvalidStrike(f"{given!r} is no operator of strikes; there are {known}") from error
 
 
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(cast("tuple[object, ...]", value)) == 2
+
+
 class Direction(Enum):
     """Whether an instruction puts a strike in force or lifts it."""
 
@@ -105,12 +109,8 @@ class StrikeInstruction:
         except TypeError as error:
             # pydocket's workers would pass over it, and the fleet would not agree on what is struck.
             raise InvalidStrike(f"the value {self.value!r} of a strike cannot be hashed") from error
-        if self.operator is Operator.BETWEEN:
-            match self.value:
-                case (_, _):
-                    pass
-                case other:
-                    raise InvalidStrike(f"between takes a pair of the lowest and the highest, not {other!r}")
+        if self.operator is Operator.BETWEEN and not _is_pair(self.value):
+            raise InvalidStrike(f"between takes a pair of the lowest and the highest, not {self.value!r}")
 
     @property
     def condition(self) -> Condition:

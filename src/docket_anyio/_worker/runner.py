@@ -111,7 +111,7 @@ class Runner:
     async def _settle(self, delivery: Delivery, settlement: Settlement) -> Answer | None:
         return await self._supervisor.until_done("settling runs", lambda: self._apply(delivery, settlement))
 
-    async def _apply(self, delivery: Delivery, settlement: Settlement) -> Answer | None:  # noqa: ASYNC910 - private; starting was a checkpoint
+    async def _apply(self, delivery: Delivery, settlement: Settlement) -> Answer | None:
         queue, now, message = self._broker.queue, self._broker.clock.now(), delivery.message
         match settlement:
             case Finish():
@@ -126,7 +126,7 @@ class Runner:
             case HandBack():
                 return await queue.hand_back(delivery)
             case LetGo():
-                return None
+                return None  # noqa: ASYNC910 - private; starting was a checkpoint
             case _:
                 assert_never(settlement)
 

@@ -37,7 +37,7 @@ class Seeder:
             ready()
             await anyio.sleep(_INTERVAL.total_seconds())
 
-    async def _seed(self) -> None:
+    async def _seed(self) -> None:  # noqa: ASYNC910 - private; the lock was asked for
         for task in self._docket.registry.definitions():
             marker = _automatic(task)
             if marker is not None:

@@ -122,7 +122,7 @@ class Session:
         ):
             await upkeep.start(self._supervisor.keep_running, name, service)
 
-    async def _start_intake(self, intake: TaskGroup, running: TaskGroup) -> None:
+    async def _start_intake(self, intake: TaskGroup, running: TaskGroup) -> None:  # noqa: ASYNC910 - private; waits for the services
         runner = Runner(
             self._docket,
             self._broker,
