@@ -368,8 +368,7 @@ class Docket:
         instruction = StrikeInstruction(direction, name, parameter, operator, value)
         if parameter is not None and not self._registry.has_parameter(name, parameter):
             _LOGGER.warning("No task known here has the parameter %r: the strike will match nothing here", parameter)
-        await self.broker.strikes.append(instruction)
-        await self.strikes.catch_up()
+        await self.strikes.send(instruction)
 
     def _open_session(self) -> _Session:
         if self._session is None:

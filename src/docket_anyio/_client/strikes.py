@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from docket_anyio._broker.strikes import BEFORE_ALL, StrikeStream
-from docket_anyio._model.strikes import StrikeSet
+from docket_anyio._model.strikes import StrikeInstruction, StrikeSet
 
 
 @define(eq=False)
@@ -15,6 +15,16 @@ class StrikeBook:
     _stream: StrikeStream
     strikes: StrikeSet
     last: str = field(default=BEFORE_ALL, init=False)
+
+    async def send(self, instruction: StrikeInstruction) -> None:
+        """Give an instruction to everybody, and follow it.
+
+        Raises:
+            NotSerializable: Its value cannot be pickled.
+            RedisUnavailable: Redis cannot be reached. Sending again is safe.
+        """
+        await self._stream.append(instruction)
+        await self.catch_up()
 
     async def catch_up(self) -> None:
         """Read what has been said since, to its end.

@@ -12,6 +12,7 @@ from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.queue import Answer, Ending
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.registry import TaskDefinition
+from docket_anyio._client.supervisor import Supervisor
 from docket_anyio._model.codec import dump, load_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage, Undecodable
@@ -20,7 +21,6 @@ from docket_anyio._model.settlement import Again, Continue, Finish, HandBack, Le
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.runs import ActiveRuns, RunScope
-from docket_anyio._worker.supervisor import Supervisor
 from docket_anyio.exceptions import CorruptMessage, InvalidArguments, NotSerializable, TaskFailed, UnknownTask
 
 _STRICKEN: Final = Finish(ExecutionState.CANCELLED)

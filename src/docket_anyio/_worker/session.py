@@ -12,7 +12,9 @@ from attrs import define, field
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._client.docket import Docket
+from docket_anyio._client.following import StrikeService
 from docket_anyio._client.registry import define_task
+from docket_anyio._client.supervisor import Supervisor
 from docket_anyio._model.outcome import CancelReason
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._worker.attempts import Attempts
@@ -26,8 +28,6 @@ from docket_anyio._worker.runner import Runner
 from docket_anyio._worker.runs import ActiveRuns
 from docket_anyio._worker.seeder import Seeder
 from docket_anyio._worker.settings import WorkerSettings
-from docket_anyio._worker.strikes import StrikeService
-from docket_anyio._worker.supervisor import Supervisor
 from docket_anyio.exceptions import DocketError
 
 # After their grace runs are cancelled; this is how long, in seconds, they have to clean up and be settled.
@@ -116,7 +116,7 @@ class Session:
         leases = LeaseKeeper(self._broker, self._settings, self._runs)
         for name, service in (
             ("listening for cancellations", listener.run),
-            ("following strikes", StrikeService(self._broker, self._docket.strikes).run),
+            ("following strikes", StrikeService(self._broker.strikes, self._docket.strikes).run),
             ("renewing leases", leases.run),
             ("heartbeats", self._heartbeat.run),
         ):

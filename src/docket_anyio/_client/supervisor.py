@@ -1,4 +1,4 @@
-"""What to do when Redis does not answer: the one place that tries again."""
+"""What to do when Redis does not answer: the one place that tries again, for whatever runs for long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker keeps up with strikes."""
+"""Whoever runs for long keeps up with strikes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import define
 
-from docket_anyio._broker.broker import Broker
+from docket_anyio._broker.strikes import StrikeStream
 from docket_anyio._client.strikes import StrikeBook
 
 # How long one wait blocks at most: a connection that died silently is noticed by then.
@@ -19,12 +19,12 @@ _LONGEST_WAIT: Final = timedelta(seconds=5)
 class StrikeService:
     """Reads each strike as it is given; all that were given before are known once it is ready."""
 
-    _broker: Broker
+    _stream: StrikeStream
     _book: StrikeBook
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Follow until cancelled."""
-        async with self._broker.strikes.open_follower() as follower:
+        async with self._stream.open_follower() as follower:
             await self._book.catch_up()
             ready()
             while True:

@@ -1,0 +1,185 @@
+"""The strike list: which calls are struck, of a docket or to use alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final, Self, TypeAlias
+
+from anyio import AsyncContextManagerMixin, create_task_group
+
+from docket_anyio._broker.keys import Keys
+from docket_anyio._broker.strikes import StrikeStream
+from docket_anyio._client.execution import Execution
+from docket_anyio._client.following import StrikeService
+from docket_anyio._client.strikes import StrikeBook
+from docket_anyio._client.supervisor import Supervisor
+from docket_anyio._injection.plan import plan
+from docket_anyio._model.strikes import Condition, Direction, LiteralOperator, Operator, StrikeInstruction, StrikeSet
+from docket_anyio._redis.client import connect
+from docket_anyio._redis.url import parse_url
+from docket_anyio._telemetry.instruments import Instruments
+from docket_anyio._telemetry.logs import LogInstrument
+from docket_anyio.exceptions import NotOpen
+
+ParameterStrikes: TypeAlias = dict[str, set[tuple[Operator, object]]]
+
+_LONGEST_DELAY: Final = timedelta(seconds=5)
+
+
+class StrikeList(AsyncContextManagerMixin):
+    """Tells which calls are struck, without a docket.
+
+    Without a URL it knows what ``update`` tells it. With one, ``async with`` loads the strikes of the docket of that
+    name, and follows them until it is left, which must be in the task that entered it.
+
+    Args:
+        url: The Redis of the docket.
+        name: The docket's name.
+
+    Raises:
+        InvalidURL: The URL names no Redis.
+    """
+
+    def __init__(self, url: str | None = None, name: str = "strikelist") -> None:
+        self.url: Final = url
+        self.name: Final = name
+        self._address: Final = None if url is None else parse_url(url)
+        self._keys: Final = Keys(name, bare_results=False)
+        self._strikes: Final = StrikeSet()
+        self._conditions: Final[list[Callable[[Execution[Any]], bool]]] = []
+        self._book: StrikeBook | None = None
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        if self._address is None:
+            yield self
+            return
+        if self._book is not None:
+            raise NotOpen("this StrikeList is open already; open another one")
+        async with connect(self._address) as redis:
+            stream = StrikeStream(redis, self._keys)
+            self._book = StrikeBook(stream, self._strikes)
+            supervisor = Supervisor(_LONGEST_DELAY, Instruments(self.name, [LogInstrument()]))
+            try:
+                async with create_task_group() as followers:
+                    service = StrikeService(stream, self._book)
+                    await followers.start(supervisor.keep_running, "following strikes", service.run)
+                    yield self
+                    followers.cancel_scope.cancel("left")
+            finally:
+                self._book = None
+
+    @property
+    def prefix(self) -> str:
+        """What all its keys in Redis begin with."""
+        return self._keys.prefix
+
+    @property
+    def strike_key(self) -> str:
+        """The stream of strikes in Redis."""
+        return self._keys.strikes
+
+    @property
+    def task_strikes(self) -> dict[str, ParameterStrikes]:
+        """The strikes by task and parameter; a task that is struck whole, and no more, has none by parameter."""
+        by_task = {name: _plain(conditions) for name, conditions in self._strikes.by_task.items()}
+        return {**{name: {} for name in self._strikes.tasks}, **by_task}
+
+    @property
+    def parameter_strikes(self) -> ParameterStrikes:
+        """The strikes by parameter, for every task."""
+        return _plain(self._strikes.by_parameter)
+
+    def is_stricken(self, target: Execution[Any] | Mapping[str, object]) -> bool:
+        """Tell whether a call is struck.
+
+        Args:
+            target: An execution, or arguments by parameter, which only strikes that hold for every task can match.
+        """
+        if not isinstance(target, Execution):
+            return self._strikes.matches_parameters(target)
+        if any(condition(target) for condition in self._conditions):
+            return True
+        arguments = plan(target.function_name, target.function).arguments(target.args, target.kwargs)
+        return self._strikes.matches(target.function_name, arguments)
+
+    def add_condition(self, condition: Callable[[Execution[Any]], bool]) -> None:
+        """Strike executions of which ``condition`` is true, too."""
+        self._conditions.append(condition)
+
+    def remove_condition(self, condition: Callable[[Execution[Any]], bool]) -> None:
+        """Take a condition back.
+
+        Raises:
+            ValueError: It was not there.
+        """
+        self._conditions.remove(condition)
+
+    def update(self, instruction: StrikeInstruction) -> None:
+        """Take over an instruction, here only."""
+        self._strikes.apply(instruction)
+
+    async def wait_for_strikes_loaded(self) -> None:
+        """Read every strike given so far; without a URL there is nothing to read.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached.
+        """
+        if self._address is not None:
+            await self._open_book().catch_up()
+
+    async def send_instruction(self, instruction: StrikeInstruction) -> None:
+        """Give an instruction to everybody.
+
+        Raises:
+            NotOpen: The list is not open, or has no URL.
+            NotSerializable: The value cannot be pickled.
+            RedisUnavailable: Redis cannot be reached. Sending again is safe.
+        """
+        await self._open_book().send(instruction)
+
+    async def strike(
+        self,
+        function: str | None = None,
+        parameter: str | None = None,
+        operator: Operator | LiteralOperator = "==",
+        value: object = None,
+    ) -> None:
+        """Strike for everybody; see ``Docket.strike``.
+
+        Raises:
+            InvalidStrike: Neither task nor parameter is given, or operator and value do not fit.
+            NotOpen: The list is not open, or has no URL.
+            RedisUnavailable: Redis cannot be reached. Striking again is safe.
+        """
+        await self.send_instruction(StrikeInstruction(Direction.STRIKE, function, parameter, operator, value))
+
+    async def restore(
+        self,
+        function: str | None = None,
+        parameter: str | None = None,
+        operator: Operator | LiteralOperator = "==",
+        value: object = None,
+    ) -> None:
+        """Lift a strike for everybody; see ``Docket.restore``.
+
+        Raises:
+            InvalidStrike: Neither task nor parameter is given, or operator and value do not fit.
+            NotOpen: The list is not open, or has no URL.
+            RedisUnavailable: Redis cannot be reached. Restoring again is safe.
+        """
+        await self.send_instruction(StrikeInstruction(Direction.RESTORE, function, parameter, operator, value))
+
+    def _open_book(self) -> StrikeBook:
+        if self._book is None:
+            raise NotOpen("this StrikeList is not connected to Redis; give it a URL, and use it inside `async with`")
+        return self._book
+
+
+def _plain(by_parameter: Mapping[str, set[Condition]]) -> ParameterStrikes:
+    return {
+        parameter: {(condition.operator, condition.value) for condition in conditions}
+        for parameter, conditions in by_parameter.items()
+    }
