@@ -8,12 +8,14 @@ from datetime import timedelta
 import anyio
 from attrs import define, field
 
+from docket_anyio._broker.backlog import Backlog
 from docket_anyio._broker.errors import redis_errors
 from docket_anyio._broker.events import Events
 from docket_anyio._broker.intake import Intake, open_intake
 from docket_anyio._broker.keys import Keys
 from docket_anyio._broker.locks import Locks
 from docket_anyio._broker.presence import Presence
+from docket_anyio._broker.progress import ProgressReports
 from docket_anyio._broker.queue import Queue
 from docket_anyio._broker.records import Records
 from docket_anyio._broker.strikes import StrikeStream
@@ -28,8 +30,12 @@ class Broker:
     redis: Redis
     keys: Keys
     execution_ttl: timedelta
+    in_process: bool
+    """Nobody but this process can reach it."""
     queue: Queue = field(init=False)
+    backlog: Backlog = field(init=False)
     records: Records = field(init=False)
+    progress: ProgressReports = field(init=False)
     presence: Presence = field(init=False)
     events: Events = field(init=False)
     strikes: StrikeStream = field(init=False)
@@ -37,7 +43,9 @@ class Broker:
 
     def __attrs_post_init__(self) -> None:
         self.queue = Queue(self.redis, self.keys, self.execution_ttl)
+        self.backlog = Backlog(self.redis, self.keys, self.execution_ttl)
         self.records = Records(self.redis, self.keys)
+        self.progress = ProgressReports(self.redis, self.keys)
         self.presence = Presence(self.redis, self.keys)
         self.events = Events(self.redis, self.keys)
         self.strikes = StrikeStream(self.redis, self.keys)

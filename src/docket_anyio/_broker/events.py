@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from attrs import define
 
 from docket_anyio._broker.errors import redis_errors
 from docket_anyio._broker.keys import Keys
-from docket_anyio._model.events import StateChanged, decode_state_event
+from docket_anyio._model.events import ExecutionEvent, StateChanged, decode_event, decode_state_event
 from docket_anyio._redis.client import Redis
 from docket_anyio._redis.transport import Subscription
 
@@ -30,6 +30,24 @@ class StateChanges:
         with redis_errors():
             message = await self._subscription.receive()
         return decode_state_event(message.data)
+
+
+@define(eq=False)
+class Announcements:
+    """What is announced of a key: the states that it comes to, and its progress. Pub/sub may lose some."""
+
+    _subscription: Subscription
+
+    async def next(self) -> ExecutionEvent:
+        """Wait for the next one. A cancelled call takes none.
+
+        Raises:
+            RedisUnavailable: The connection was lost: watch again, and read again.
+            CorruptMessage: What was published is none.
+        """
+        with redis_errors():
+            message = await self._subscription.receive()
+        return decode_event(message.data)
 
 
 @define(eq=False)
@@ -79,6 +97,17 @@ class Events:
         with redis_errors():
             async with self._redis.transport.open_subscription(channels=[self._keys.state_channel(key)]) as messages:
                 yield StateChanges(messages)
+
+    @asynccontextmanager
+    async def watch_all(self, key: str) -> AsyncGenerator[Announcements]:
+        """Watch the states and the progress of a key. It holds no cancel scope and no task."""
+        channels = [self._keys.state_channel(key), self._keys.progress(key)]
+        async with AsyncExitStack() as stack:
+            # Errors are made ours on entering only: the block is a user's, with errors of its own.
+            with redis_errors():
+                subscription = self._redis.transport.open_subscription(channels=channels)
+                messages = await stack.enter_async_context(subscription)
+            yield Announcements(messages)
 
     @asynccontextmanager
     async def watch_wakes(self) -> AsyncGenerator[Wakes]:

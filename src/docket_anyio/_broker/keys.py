@@ -65,6 +65,10 @@ class Keys:
         """Return the pattern of all cancel channels."""
         return f"{_escaped(self.prefix)}:cancel:*"
 
+    def of(self, suffix: str) -> str:
+        """Return a key of the docket's."""
+        return f"{self.prefix}:{suffix}"
+
     def runs(self, key: str) -> str:
         """Return the hash with the record of a key."""
         return f"{self.prefix}:runs:{key}"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from attrs import define
+from redis.exceptions import ResponseError
 
 from docket_anyio._broker import scripts
-from docket_anyio._broker.errors import redis_errors
+from docket_anyio._broker.errors import redis_errors, refused
 from docket_anyio._broker.keys import Keys
+from docket_anyio._model.codec import pairs
+from docket_anyio._model.snapshot import WorkerInfo
 from docket_anyio._redis.client import Redis
+from docket_anyio._redis.transport import Command, Reply
 
 _HEARTBEAT = scripts.load("heartbeat")
 _DEPART = scripts.load("depart")
@@ -51,6 +55,44 @@ class Presence:
         with redis_errors():
             await self._redis.run_script(_DEPART, self._places(worker, tasks), (worker,), repeatable=True)
 
+    async def workers(self, *, now: datetime, window: timedelta, task: str | None = None) -> list[WorkerInfo]:
+        """Return the workers that live, and forget the others.
+
+        Args:
+            now: The time.
+            window: Who has not been heard of for so long is forgotten.
+            task: Only those that can run it.
+        """
+        place = self._keys.workers if task is None else self._keys.task_workers(task)
+        _, listed = await self._read(
+            ("ZREMRANGEBYSCORE", place, "-inf", (now - window).timestamp()), ("ZRANGE", place, 0, -1, "WITHSCORES")
+        )
+        flat = listed if isinstance(listed, list) else []
+        seen = pairs([each for each in flat if isinstance(each, bytes)])
+        known = await self._read(*(("SMEMBERS", self._keys.worker_tasks(name.decode())) for name in seen))
+        return [
+            WorkerInfo(name.decode(), datetime.fromtimestamp(float(score), UTC), _names(tasks))
+            for (name, score), tasks in zip(seen.items(), known, strict=True)
+        ]
+
+    async def _read(self, *commands: Command) -> list[Reply]:
+        if not commands:
+            return []  # noqa: ASYNC910 - private; its caller has asked Redis before
+        with redis_errors():
+            replies = await self._redis.transport.execute_all(commands, repeatable=True)
+        for each in replies:
+            if isinstance(each, ResponseError):
+                raise refused(each)
+        return replies
+
     def _places(self, worker: str, tasks: Sequence[str]) -> list[str]:
         keys = self._keys
         return [keys.workers, keys.worker_tasks(worker), *(keys.task_workers(task) for task in tasks)]
+
+
+def _names(members: Reply) -> frozenset[str]:
+    return (
+        frozenset(each.decode() for each in members if isinstance(each, bytes))
+        if isinstance(members, list)
+        else frozenset()
+    )

@@ -16,6 +16,7 @@ from docket_anyio._model.codec import encode_message, encode_result, encode_resu
 from docket_anyio._model.events import encode_state_event
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage
+from docket_anyio._model.record import seconds_to_live
 from docket_anyio._redis.client import Redis
 from docket_anyio._redis.script import Script
 from docket_anyio._redis.transport import Argument, Reply
@@ -339,8 +340,7 @@ class Queue:
 
     @property
     def _seconds_to_live(self) -> int:
-        # Whole seconds on the wire; less than one must not become "keep nothing".
-        return 0 if not self._execution_ttl else max(1, int(self._execution_ttl.total_seconds()))
+        return seconds_to_live(self._execution_ttl)
 
     def _stored(self, result: bytes, result_key: str, now: datetime) -> str:
         if self._keys.bare_results:

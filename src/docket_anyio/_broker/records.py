@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from attrs import define
+from redis.exceptions import ResponseError
 
-from docket_anyio._broker.errors import redis_errors
+from docket_anyio._broker.errors import redis_errors, refused
 from docket_anyio._broker.keys import Keys
-from docket_anyio._model.codec import decode_record, decode_result, pairs
-from docket_anyio._model.record import RunRecord
+from docket_anyio._model.codec import decode_progress, decode_record, decode_result, pairs
+from docket_anyio._model.record import ProgressRecord, RunRecord
 from docket_anyio._redis.client import Redis
+from docket_anyio._redis.transport import Reply
 
 
 @define(eq=False)
@@ -22,11 +24,24 @@ class Records:
         """Return what is known about a key, or ``None`` where nothing is."""
         with redis_errors():
             reply = await self._redis.transport.execute(("HGETALL", self._keys.runs(key)), repeatable=True)
-        flat = reply if isinstance(reply, list) else []
-        return decode_record(pairs([each for each in flat if isinstance(each, bytes)]))
+        return decode_record(_fields(reply))
+
+    async def read_with_progress(self, key: str) -> tuple[RunRecord | None, ProgressRecord | None]:
+        """Return what is known about a key and how far it has come, of one moment and in one round trip."""
+        commands = (("HGETALL", self._keys.runs(key)), ("HGETALL", self._keys.progress(key)))
+        with redis_errors():
+            record, progress = await self._redis.transport.execute_all(commands, repeatable=True)
+        return decode_record(_fields(record)), decode_progress(_fields(progress))
 
     async def read_result(self, result_key: str) -> bytes | None:
         """Return a pickled result, or ``None`` where it has expired."""
         with redis_errors():
             reply = await self._redis.transport.execute(("GET", self._keys.result(result_key)), repeatable=True)
         return decode_result(reply) if isinstance(reply, bytes) else None
+
+
+def _fields(reply: Reply) -> dict[bytes, bytes]:
+    if isinstance(reply, ResponseError):
+        raise refused(reply)
+    flat = reply if isinstance(reply, list) else []
+    return pairs([each for each in flat if isinstance(each, bytes)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -13,24 +13,24 @@ from attrs import frozen
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.keys import Keys
-from docket_anyio._client.calls import Preparation, TaskCall
+from docket_anyio._client.arguments import Pickled
+from docket_anyio._client.calls import TaskCall
+from docket_anyio._client.catalogue import Catalogue
 from docket_anyio._client.execution import Execution
-from docket_anyio._client.registry import TaskFunction, TaskRegistry, load_collection
+from docket_anyio._client.registry import TaskFunction
 from docket_anyio._client.scheduling import Scheduler, Submission
-from docket_anyio._client.standard import STANDARD_TASKS
+from docket_anyio._client.snapshot import DocketSnapshot, take_snapshot
 from docket_anyio._client.strikes import StrikeBook
-from docket_anyio._clock import wall_time
-from docket_anyio._model.codec import load_arguments
-from docket_anyio._model.keys import check_key, new_key
-from docket_anyio._model.settings import check_at_least, check_aware, check_not_negative, check_positive
+from docket_anyio._model.keys import check_key
+from docket_anyio._model.settings import check_at_least, check_not_negative, check_positive
+from docket_anyio._model.snapshot import WorkerInfo
 from docket_anyio._model.strikes import Direction, LiteralOperator, Operator, StrikeInstruction, StrikeSet
 from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.url import parse_url
-from docket_anyio.exceptions import InvalidSetting, NotOpen, UnknownTask
+from docket_anyio.exceptions import InvalidSetting, NotOpen
 
 P = ParamSpec("P")
 R = TypeVar("R")
-F = TypeVar("F", bound=TaskFunction)
 
 _LOGGER: Final = logging.getLogger("docket_anyio.docket")
 _HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
@@ -45,7 +45,7 @@ class _Session:
     scheduler: Scheduler
 
 
-class Docket:
+class Docket(Catalogue):
     """A durable set of tasks: added by any number of dockets of the same name and URL, run by any number of workers.
 
     Open it with ``async with``. That starts nothing and connects to nothing yet, so it may be entered in one task and
@@ -73,14 +73,12 @@ class Docket:
     ) -> None:
         if not name:
             raise InvalidSetting("a docket needs a name")
-        self.name: Final = name
+        self._address: Final = parse_url(url)
+        super().__init__(name, Keys(name, bare_results=self._address.kind == "memory"))
         self.url: Final = url
         self.heartbeat_interval = check_positive("heartbeat_interval", heartbeat_interval)
         self.missed_heartbeats = check_at_least("missed_heartbeats", missed_heartbeats, 1)
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
-        self._address: Final = parse_url(url)
-        self._keys: Final = Keys(name, bare_results=self._address.kind == "memory")
-        self._registry: Final = TaskRegistry(STANDARD_TASKS)
         self._session: _Session | None = None
 
     def __repr__(self) -> str:
@@ -89,7 +87,9 @@ class Docket:
     async def __aenter__(self) -> Self:
         if self._session is not None:
             raise NotOpen(f"{self!r} is open already; open another one of the same name instead")
-        broker = Broker(connect(self._address), self._keys, self.execution_ttl)
+        broker = Broker(
+            connect(self._address), self._keys, self.execution_ttl, in_process=self._address.kind == "memory"
+        )
         self._session = _Session(broker, Scheduler(broker, StrikeBook(broker.strikes, StrikeSet())))
         return self
 
@@ -116,53 +116,6 @@ class Docket:
             NotOpen: The docket is not open.
         """
         return self._open_session().scheduler.strikes
-
-    @property
-    def registry(self) -> TaskRegistry:
-        """The tasks it knows, for its worker. Users have ``tasks``."""
-        return self._registry
-
-    @property
-    def tasks(self) -> Mapping[str, TaskFunction]:
-        """The functions it knows, by name."""
-        return self._registry.functions()
-
-    def register(self, function: TaskFunction, names: Iterable[str] | None = None) -> None:
-        """Register a task, so that workers on this docket can run it and ``add`` takes its name.
-
-        Args:
-            function: An ``async def``.
-            names: Under which names, instead of its own.
-
-        Raises:
-            DuplicateTask: Another function has that name.
-            InvalidTask: The function cannot be a task.
-        """
-        for name in [None] if names is None else names:
-            self._registry.register(function, name)
-
-    def register_collection(self, path: str) -> None:
-        """Register every function of a collection.
-
-        Args:
-            path: ``module:name``, which is an iterable of functions.
-
-        Raises:
-            InvalidTask: It cannot be found, or one of it cannot be a task.
-            DuplicateTask: Another function has one of the names.
-        """
-        for function in load_collection(path):
-            self.register(function)
-
-    def task(self, function: F) -> F:
-        """Register a function as a task: ``@docket.task`` above its ``async def``.
-
-        Raises:
-            DuplicateTask: Another function has that name.
-            InvalidTask: The function cannot be a task.
-        """
-        self.register(function)
-        return function
 
     @overload
     def add(
@@ -219,28 +172,6 @@ class Docket:
             NotOpen: The docket is not open.
         """
         return Submission(self._open_session().scheduler, self._prepare(function, when, key), replace=True)
-
-    @overload
-    def call(
-        self, function: Callable[P, Awaitable[R]], when: datetime | None = None, key: str | None = None
-    ) -> Preparation[P, R]: ...
-
-    @overload
-    def call(self, function: str, when: datetime | None = None, key: str | None = None) -> Preparation[..., Any]: ...
-
-    def call(
-        self, function: Callable[P, Awaitable[R]] | str, when: datetime | None = None, key: str | None = None
-    ) -> Preparation[P, R] | Preparation[..., Any]:
-        """Prepare a call for ``add_many`` or ``replace_many``: ``docket.call(send)("ann")``. Nothing is sent.
-
-        Raises:
-            UnknownTask: As for ``add``, like all others.
-            DuplicateTask: Another function has the function's name.
-            InvalidTask: The function cannot be a task.
-            InvalidKey: The key cannot be used.
-            InvalidTime: ``when`` has no time zone.
-        """
-        return self._prepare(function, when, key)
 
     async def add_many(self, calls: Iterable[TaskCall[Any]], *, chunk_size: int | None = 1000) -> list[Execution[Any]]:
         """Add many tasks, a round trip for each chunk of them.
@@ -332,20 +263,17 @@ class Docket:
 
         Raises:
             InvalidKey: The key cannot be one.
-            CorruptMessage: Its arguments cannot be unpickled here.
             RedisUnavailable: Redis cannot be reached.
         """
-        record = await self.broker.records.read(check_key(key))
+        record, progress = await self.broker.records.read_with_progress(check_key(key))
         if record is None:
             return None
-        args, kwargs = load_arguments(record.args, record.kwargs, record.task)
-        return Execution[Any](
+        execution = Execution[Any](
             broker=self.broker,
             key=key,
             function_name=record.task,
-            function=self._function(record.task),
-            args=args,
-            kwargs=kwargs,
+            function=self.function_named(record.task),
+            arguments=Pickled(record.task, args=record.args, kwargs=record.kwargs),
             when=record.when,
             generation=record.generation,
             state=record.state,
@@ -355,6 +283,51 @@ class Docket:
             error=record.error,
             result_key=record.result_key,
         )
+        execution.progress.take(progress)
+        return execution
+
+    async def clear(self) -> int:
+        """Cancel everything that waits, now or for later. Running tasks and strikes stay.
+
+        Returns:
+            How many tasks were cancelled.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached; a part may have been cleared. Clearing again is safe.
+        """
+        return await self.broker.backlog.clear(self.broker.clock.now())
+
+    async def snapshot(self) -> DocketSnapshot:
+        """Look at what waits, what runs, and who works. Of what is due or runs, the oldest 1000 are listed.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached.
+        """
+        return await take_snapshot(self.broker, self, self._patience_with_workers)
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers that live.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached.
+        """
+        return await self._workers(None)
+
+    async def task_workers(self, task_name: str) -> list[WorkerInfo]:
+        """Return the workers that live and can run a task.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached.
+        """
+        return await self._workers(task_name)
+
+    @property
+    def _patience_with_workers(self) -> timedelta:
+        return self.heartbeat_interval * self.missed_heartbeats
+
+    async def _workers(self, task: str | None) -> list[WorkerInfo]:
+        broker = self.broker
+        return await broker.presence.workers(now=broker.clock.now(), window=self._patience_with_workers, task=task)
 
     async def _instruct(
         self,
@@ -375,31 +348,7 @@ class Docket:
             raise NotOpen(f"{self!r} is not open; use it inside `async with docket:`")
         return self._session
 
-    def _prepare(
-        self, function: Callable[P, Awaitable[R]] | str, when: datetime | None, key: str | None
-    ) -> Preparation[P, R]:
-        task = self._registry.get(function) if isinstance(function, str) else self._registry.register(function)
-        return Preparation(
-            task,
-            new_key(wall_time()) if key is None else check_key(key),
-            None if when is None else check_aware("when", when),
-        )
-
-    def _function(self, name: str) -> TaskFunction:
-        try:
-            return self._registry.get(name).function
-        except UnknownTask as unknown:
-            return _placeholder(unknown)
-
     @asynccontextmanager
     async def redis(self) -> AsyncGenerator[Redis]:
         """Give the docket's own Redis client: redis-py's async commands, bytes in and out."""
         yield self.broker.redis
-
-
-def _placeholder(unknown: UnknownTask) -> TaskFunction:
-    async def stand_in(*_args: object, **_kwargs: object) -> None:
-        raise unknown
-
-    stand_in.__name__ = unknown.name
-    return stand_in

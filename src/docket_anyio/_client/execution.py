@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 
 import anyio
 from anyio import move_on_after
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.events import StateChanges
+from docket_anyio._client.arguments import Arguments
+from docket_anyio._client.events import ExecutionEvents, Settable, open_events
+from docket_anyio._client.progress import ExecutionProgress
 from docket_anyio._model.codec import load
-from docket_anyio._model.events import StateChanged
+from docket_anyio._model.events import ExecutionEvent, StateChanged
 from docket_anyio._model.lifecycle import ExecutionState
-from docket_anyio._model.record import RunRecord
+from docket_anyio._model.record import ProgressRecord, RunRecord
 from docket_anyio._model.settings import check_aware
 from docket_anyio.exceptions import CorruptMessage, ExecutionCancelled, ExecutionGone, RedisUnavailable, TaskFailed
 
@@ -46,6 +50,10 @@ class _End:
     result_key: str | None
 
 
+def _any_progress(execution: Execution[Any]) -> ExecutionProgress:
+    return ExecutionProgress(execution._broker, execution.key)  # noqa: SLF001 - the default of a field of it
+
+
 @define(eq=False)
 class Execution(Generic[R]):
     """A task that was added, known by its key.
@@ -57,8 +65,7 @@ class Execution(Generic[R]):
     key: str
     function_name: str
     function: Callable[..., Any] = field(repr=False)
-    args: tuple[object, ...] = field(repr=False)
-    kwargs: dict[str, object] = field(repr=False)
+    _arguments: Arguments = field(repr=False, alias="arguments")
     when: datetime
     attempt: int = 1
     generation: int = 0
@@ -71,14 +78,65 @@ class Execution(Generic[R]):
     error: str | None = None
     result_key: str | None = None
     schedule_exception: Exception | None = None
+    progress: ExecutionProgress = field(default=Factory(_any_progress, takes_self=True), repr=False)
+
+    @property
+    def args(self) -> tuple[object, ...]:
+        """The arguments by position.
+
+        Raises:
+            CorruptMessage: They cannot be unpickled here.
+        """
+        return self._arguments.args
+
+    @property
+    def kwargs(self) -> dict[str, object]:
+        """The arguments by name.
+
+        Raises:
+            CorruptMessage: They cannot be unpickled here.
+        """
+        return self._arguments.kwargs
 
     async def sync(self) -> None:
-        """Read again how it stands.
+        """Read again how it stands, and how far it has come.
 
         Raises:
             RedisUnavailable: Redis cannot be reached.
         """
-        self._take(await self._broker.records.read(self.key))
+        self._take_all(*await self._broker.records.read_with_progress(self.key))
+
+    def events(self, *, ready: Settable | None = None) -> AbstractAsyncContextManager[ExecutionEvents]:
+        """Follow it: ``async with execution.events() as events: async for event in events: ...``.
+
+        The first event is the state and the second the progress, as they are; each change since follows. There are no
+        more after the last state of the execution. Events are dicts; look at ``event["type"]``, which is ``"state"`` or
+        ``"progress"``. A change about the time of a read, on entering or after a lost connection, may be told twice.
+
+        Args:
+            ready: An event, set once changes are seen as they happen; that is so on entering the block.
+
+        Raises:
+            ExecutionGone: Nothing is recorded of it. Like the next also raised when an event is asked for.
+            RedisUnavailable: Redis cannot be reached.
+        """
+        return open_events(self._broker, self.key, ready=ready, reader=self._take_all)
+
+    async def subscribe(self, *, ready: Settable | None = None) -> AsyncGenerator[ExecutionEvent]:  # noqa: ASYNC900 - pydocket's
+        """Give the events that ``events()`` gives, without its block.
+
+        To leave it early, put it into ``contextlib.aclosing``: else the subscription stays until Python finds it.
+
+        Args:
+            ready: An event, set when the first event is given.
+
+        Raises:
+            ExecutionGone: Nothing is recorded of it.
+            RedisUnavailable: Redis cannot be reached.
+        """
+        async with self.events(ready=ready) as events:
+            async for event in events:
+                yield event  # noqa: ASYNC119 - a subscription holds no cancel scope and no task
 
     async def get_result(self, *, timeout: timedelta | None = None, deadline: datetime | None = None) -> R:  # noqa: ASYNC109 - pydocket's signature; a scope does as well
         """Wait until it has ended, and return what it returned.
@@ -165,6 +223,10 @@ class Execution(Generic[R]):
         if not isinstance(exception, BaseException):
             raise TaskFailed(error or f"the execution {self.key!r} failed")
         raise exception
+
+    def _take_all(self, record: RunRecord | None, progress: ProgressRecord | None) -> None:
+        self._take(record)
+        self.progress.take(progress)
 
     def _take(self, record: RunRecord | None) -> None:
         self.state = ExecutionState.SCHEDULED if record is None else record.state

@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 from attrs import define, field, frozen
 
 from docket_anyio._injection.plan import Plan, plan
-from docket_anyio.exceptions import DuplicateTask, InvalidTask, UnknownTask
+from docket_anyio._model.keys import check_key
+from docket_anyio._policies.perpetual import Cron, Perpetual
+from docket_anyio.exceptions import DuplicateTask, InvalidArguments, InvalidTask, UnknownTask
 
 TaskFunction: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -25,14 +27,31 @@ class TaskDefinition:
     function: TaskFunction
     plan: Plan
 
+    @property
+    def automatic(self) -> Perpetual | Cron | None:
+        """What says that workers add the task by themselves; ``None`` where they do not."""
+        for marker in self.plan.markers.values():
+            if isinstance(marker, Perpetual | Cron) and marker.automatic:
+                return marker
+        return None
+
 
 def define_task(name: str, function: TaskFunction) -> TaskDefinition:
     """Return a function as a task.
 
     Raises:
         InvalidTask: It cannot be one.
+        InvalidKey: It is automatic, and its name cannot be a key.
     """
-    return TaskDefinition(name, function, plan(name, function))
+    task = TaskDefinition(name, function, plan(name, function))
+    if task.automatic is not None:
+        # Workers add it by themselves, under its own name.
+        check_key(function.__name__)
+        try:
+            task.plan.check_call((), {})
+        except InvalidArguments as error:
+            raise InvalidTask(f"task {name!r} is automatic, so it must not need arguments: {error}") from error
+    return task
 
 
 @define(eq=False)

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.queue import Refusal
+from docket_anyio._client.arguments import Given
 from docket_anyio._client.calls import Preparation, TaskCall
 from docket_anyio._client.execution import Disposition, Execution
 from docket_anyio._client.strikes import StrikeBook
@@ -125,8 +126,7 @@ class Scheduler:
             key=call.key,
             function_name=call.task.name,
             function=call.task.function,
-            args=call.args,
-            kwargs=dict(call.kwargs),
+            arguments=Given(call.args, dict(call.kwargs)),
             when=when,
             generation=generation,
             disposition=disposition,

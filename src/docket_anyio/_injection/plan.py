@@ -13,7 +13,15 @@ from docket_anyio.exceptions import InvalidArguments, InvalidTask
 
 @runtime_checkable
 class Marker(Protocol):
-    """The default of a parameter that the worker fills in. One marker serves every run of its task at once."""
+    """The default of a parameter that the worker fills in. One marker serves every run of its task at once.
+
+    ``kind`` is a word for what it does: a task has at most one marker of a kind.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What it does."""
+        ...
 
     def for_run(self, key: str, attempt: int) -> object:
         """Return the value for one run, new each time."""
@@ -79,8 +87,8 @@ def plan(task: str, function: Callable[..., Any]) -> Plan:
         for name, parameter in signature.parameters.items()
         if isinstance(parameter.default, Marker)
     }
-    kinds = [type(each) for each in markers.values()]
+    kinds = [each.kind for each in markers.values()]
     for kind in kinds:
         if kinds.count(kind) > 1:
-            raise InvalidTask(f"task {task!r} has more than one {kind.__name__} in its signature")
+            raise InvalidTask(f"task {task!r} has more than one {kind} in its signature")
     return Plan(task, signature, markers)

@@ -12,7 +12,8 @@ import cloudpickle
 
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import TaskMessage
-from docket_anyio._model.record import RunRecord
+from docket_anyio._model.record import ProgressRecord, RunRecord
+from docket_anyio._model.snapshot import Standing
 from docket_anyio._model.strikes import Direction, StrikeInstruction
 from docket_anyio.exceptions import CorruptMessage, InvalidStrike, NotSerializable
 
@@ -137,6 +138,41 @@ def decode_record(fields: Mapping[bytes, bytes]) -> RunRecord | None:
         )
     except ValueError as error:
         raise CorruptMessage(f"a record with a field that cannot be read: {error}") from error
+
+
+def decode_standing(state: bytes | None, generation: bytes | None, started_at: bytes | None) -> Standing:
+    """Return what a record says beside a message.
+
+    Raises:
+        CorruptMessage: A field is not what it should be.
+    """
+    try:
+        return Standing(
+            state=None if state is None else ExecutionState(state.decode()),
+            generation=int(generation or 0),
+            started_at=_optional_time(started_at),
+        )
+    except ValueError as error:
+        raise CorruptMessage(f"a record with a field that cannot be read: {error}") from error
+
+
+def decode_progress(fields: Mapping[bytes, bytes]) -> ProgressRecord | None:
+    """Return the progress in a hash, or ``None`` where there is nothing.
+
+    Raises:
+        CorruptMessage: A field is not what it should be.
+    """
+    if not fields:
+        return None
+    try:
+        return ProgressRecord(
+            current=int(fields.get(b"current", 0)),
+            total=int(fields.get(b"total", 100)),
+            message=_optional(fields.get(b"message")),
+            updated_at=_optional_time(fields.get(b"updated_at")),
+        )
+    except ValueError as error:
+        raise CorruptMessage(f"a progress with a field that cannot be read: {error}") from error
 
 
 def encode_result(payload: bytes) -> str:

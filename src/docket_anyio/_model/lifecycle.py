@@ -39,6 +39,7 @@ class Step(Enum):
     AGAIN_LATER = "again, due later"
     HAND_BACK = "hand back"
     CANCEL = "cancel"
+    CLEAR = "clear"
 
 
 TERMINAL = frozenset({ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.CANCELLED})
@@ -57,6 +58,8 @@ def _table() -> Mapping[tuple[ExecutionState | None, Step], ExecutionState]:
         table[origin, Step.REPLACE_LATER] = state.SCHEDULED
     for origin in (nothing, *waiting, state.RUNNING):
         table[origin, Step.CANCEL] = state.CANCELLED
+    for origin in waiting:
+        table[origin, Step.CLEAR] = state.CANCELLED
     table[state.SCHEDULED, Step.PROMOTE] = state.QUEUED
     # A redelivered message is started again by the worker that took it over.
     for origin in (state.QUEUED, state.RUNNING):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from attrs import frozen
 
@@ -24,3 +24,19 @@ class RunRecord:
     completed_at: datetime | None = None
     error: str | None = None
     result_key: str | None = None
+
+
+@frozen
+class ProgressRecord:
+    """How far the run of a key has come, as its body tells."""
+
+    current: int = 0
+    total: int = 100
+    message: str | None = None
+    updated_at: datetime | None = None
+
+
+def seconds_to_live(execution_ttl: timedelta) -> int:
+    """Return for how many seconds a record is kept after the end; zero for not at all."""
+    # Whole seconds on the wire; less than one must not become "keep nothing".
+    return 0 if not execution_ttl else max(1, int(execution_ttl.total_seconds()))

@@ -109,8 +109,28 @@ def decide(
                     settlement = policy.settle(attempt)
                     if settlement is not None:
                         return settlement
-            if isinstance(outcome, Succeeded):
-                return Finish(ExecutionState.COMPLETED, result=outcome.result)
-            return Finish(ExecutionState.FAILED, error=outcome.error)
+            return _end(outcome)
         case _:
             assert_never(outcome)
+
+
+def without_successor(settlement: Settlement, outcome: Outcome) -> Settlement:
+    """Return what happens instead where no run may follow: a retry is cancelled, and what repeats has ended.
+
+    Args:
+        settlement: What would happen otherwise.
+        outcome: How the attempt ended.
+    """
+    match settlement, outcome:
+        case Again(), _:
+            return Finish(ExecutionState.CANCELLED)
+        case Continue(), Succeeded() | Failed() | TimedOut():
+            return _end(outcome)
+        case _:
+            return settlement
+
+
+def _end(outcome: Succeeded | Failed | TimedOut) -> Finish:
+    if isinstance(outcome, Succeeded):
+        return Finish(ExecutionState.COMPLETED, result=outcome.result)
+    return Finish(ExecutionState.FAILED, error=outcome.error)

@@ -29,6 +29,7 @@ class _RunAgain:
 
     __slots__ = ()
 
+    kind: ClassVar[str] = "retry"
     precedence: ClassVar[int] = 1
 
     attempts: int | None

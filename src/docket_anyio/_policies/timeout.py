@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import ClassVar
 
 import anyio
 from anyio import CancelScope
@@ -26,6 +27,8 @@ class Timeout:
     Raises:
         InvalidSetting: ``base`` is not longer than zero.
     """
+
+    kind: ClassVar[str] = "timeout"
 
     base: timedelta
     _scope: CancelScope | None = field(default=None, kw_only=True, repr=False)

@@ -7,9 +7,11 @@ from typing import Any
 
 from attrs import define
 
+from docket_anyio._client.arguments import Given
 from docket_anyio._client.current import current_docket, current_execution
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
+from docket_anyio._client.progress import ExecutionProgress
 from docket_anyio._client.registry import TaskDefinition
 from docket_anyio._executors.inline import run_inline
 from docket_anyio._model.codec import dump, load_arguments
@@ -54,13 +56,13 @@ class Attempts:
             key=message.key,
             function_name=message.task,
             function=task.function,
-            args=args,
-            kwargs=kwargs,
+            arguments=Given(args, kwargs),
             when=message.when,
             attempt=message.attempt,
             generation=message.generation,
             redelivered=run.delivery.redelivered,
             state=ExecutionState.RUNNING,
+            progress=ExecutionProgress(self._docket.broker, message.key, message.generation),
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Final
 
 from anyio import move_on_after
@@ -21,11 +20,11 @@ class Promoter:
 
     Args:
         broker: Where the tasks are parked.
-        backstop: pydocket parks tasks and wakes nobody: how long to sleep at most.
+        backstop: pydocket parks tasks and wakes nobody: how long to sleep at most, in seconds.
     """
 
     _broker: Broker
-    _backstop: timedelta
+    _backstop: float
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Promote until cancelled."""
@@ -37,7 +36,6 @@ class Promoter:
                     await wakes.wait()
 
     def _pause(self, next_due: float | None) -> float:
-        longest = self._backstop.total_seconds()
         if next_due is None:
-            return longest
-        return min(longest, max(0.0, next_due - self._broker.clock.timestamp()))
+            return self._backstop
+        return min(self._backstop, max(0.0, next_due - self._broker.clock.timestamp()))

@@ -17,13 +17,23 @@ from docket_anyio._model.codec import dump, load_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage, Undecodable
 from docket_anyio._model.outcome import Outcome
-from docket_anyio._model.settlement import Again, Continue, Finish, HandBack, LetGo, Settlement, decide
+from docket_anyio._model.settlement import (
+    Again,
+    Continue,
+    Finish,
+    HandBack,
+    LetGo,
+    Settlement,
+    decide,
+    without_successor,
+)
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._worker.attempts import Attempts
+from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.runs import ActiveRuns, RunScope
 from docket_anyio.exceptions import CorruptMessage, InvalidArguments, NotSerializable, TaskFailed, UnknownTask
 
-_STRICKEN: Final = Finish(ExecutionState.CANCELLED)
+_REFUSED: Final = Finish(ExecutionState.CANCELLED)
 
 
 @define(eq=False)
@@ -36,6 +46,7 @@ class Runner:
     _runs: ActiveRuns
     _attempts: Attempts
     _fallback: TaskDefinition
+    _limits: RunLimits
     _supervisor: Supervisor
     _instruments: Instruments
 
@@ -44,12 +55,13 @@ class Runner:
         delivery = run.delivery
         try:
             task = self._task(delivery)
-            if self._docket.strikes.strikes and self._is_stricken(delivery.message, task):
-                await self._settle(delivery, _STRICKEN)
-                self._instruments.delivery_dropped(delivery, "stricken")
+            if (refusal := self._refusal(delivery.message, task)) is not None:
+                await self._settle(delivery, _REFUSED)
+                self._instruments.delivery_dropped(delivery, refusal)
                 return
             if not await self._start(delivery):
                 return
+            self._limits.began(delivery.message.key)
             began = anyio.current_time()
             outcome, policies = await self._attempts.make(run, task)
             duration = timedelta(seconds=anyio.current_time() - began)
@@ -61,7 +73,11 @@ class Runner:
                 duration=duration,
                 cancel_requested=run.cancel_requested,
             )
+            if is_last := self._limits.reached(delivery.message.key):
+                settlement = without_successor(settlement, outcome)
             answer = await self._settle(delivery, settlement)
+            if is_last and answer is Answer.SUPERSEDED:
+                await self._supervisor.until_done("stopping keys", lambda: self._drop_waiting(delivery.message.key))
             self._tell(delivery, outcome, settlement, duration, answer)
         finally:
             self._runs.remove(run)
@@ -87,6 +103,13 @@ class Runner:
             self._instruments.task_unknown(delivery)
             return self._fallback
 
+    def _refusal(self, message: TaskMessage, task: TaskDefinition) -> str | None:
+        if self._limits.reached(message.key):
+            return "has run as often as it may"
+        if self._docket.strikes.strikes and self._is_stricken(message, task):
+            return "stricken"
+        return None
+
     def _is_stricken(self, message: TaskMessage, task: TaskDefinition) -> bool:
         try:
             args, kwargs = load_arguments(message.args, message.kwargs, message.task)
@@ -107,6 +130,12 @@ class Runner:
         else:
             self._instruments.delivery_dropped(delivery, answer.name.lower())
         return answer is Answer.STARTED
+
+    async def _drop_waiting(self, key: str) -> None:
+        # The body has scheduled its key anew. Where another worker runs that already, it is none of our business.
+        record = await self._broker.records.read(key)
+        if record is not None and record.state in {ExecutionState.SCHEDULED, ExecutionState.QUEUED}:
+            await self._broker.queue.cancel(key, self._broker.clock.now())
 
     async def _settle(self, delivery: Delivery, settlement: Settlement) -> Answer | None:
         return await self._supervisor.until_done("settling runs", lambda: self._apply(delivery, settlement))

@@ -11,8 +11,6 @@ from attrs import define
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._client.docket import Docket
-from docket_anyio._client.registry import TaskDefinition
-from docket_anyio._policies.perpetual import Cron, Perpetual
 
 # WIRE section 7.
 _INTERVAL: Final = timedelta(seconds=60)
@@ -39,13 +37,7 @@ class Seeder:
 
     async def _seed(self) -> None:  # noqa: ASYNC910 - private; the lock was asked for
         for task in self._docket.registry.definitions():
-            marker = _automatic(task)
-            if marker is not None:
-                await self._docket.add(task.name, marker.first_when(self._broker.clock.now()), task.function.__name__)()
-
-
-def _automatic(task: TaskDefinition) -> Perpetual | Cron | None:
-    for marker in task.plan.markers.values():
-        if isinstance(marker, Perpetual | Cron) and marker.automatic:
-            return marker
-    return None
+            if task.automatic is not None:
+                await self._docket.add(
+                    task.name, task.automatic.first_when(self._broker.clock.now()), task.function.__name__
+                )()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import inf
 from typing import Final
 
 import anyio
@@ -23,6 +24,7 @@ from docket_anyio._worker.consumer import Consumer
 from docket_anyio._worker.finished import EmptyDocket
 from docket_anyio._worker.heartbeat import Heartbeat
 from docket_anyio._worker.leases import LeaseKeeper
+from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.promoter import Promoter
 from docket_anyio._worker.runner import Runner
 from docket_anyio._worker.runs import ActiveRuns
@@ -60,7 +62,7 @@ class Session:
             self._broker, settings.name, docket.registry, docket.heartbeat_interval, docket.missed_heartbeats
         )
 
-    async def run(self, *, until_empty: bool, task_status: TaskStatus[None]) -> None:
+    async def run(self, *, until_empty: bool, limits: RunLimits, task_status: TaskStatus[None]) -> None:
         """Serve until stopped, or until the docket is empty.
 
         Cancelling the caller is a stop too: what runs gets its grace, and the cancellation goes on afterwards.
@@ -69,7 +71,7 @@ class Session:
             async with create_task_group() as host:
                 # Children both, so that a native cancellation of the host task cannot reach into the shield.
                 host.start_soon(self._stop_with_host)
-                host.start_soon(self._serve, host, until_empty)
+                host.start_soon(self._serve, host, until_empty, limits)
                 await self._ready.wait()
                 task_status.started()
         finally:
@@ -92,13 +94,13 @@ class Session:
         finally:
             self.stop(self._settings.grace)
 
-    async def _serve(self, host: TaskGroup, until_empty: bool) -> None:  # noqa: FBT001 - start_soon has no keywords
+    async def _serve(self, host: TaskGroup, until_empty: bool, limits: RunLimits) -> None:  # noqa: FBT001 - start_soon has no keywords
         with self._shield:  # a drain is not interrupted, only bounded
             async with create_task_group() as upkeep:  # 3. leases and heartbeats outlive the runs
                 await self._start_upkeep(upkeep)
                 async with create_task_group() as running:  # 2. runs may use up their grace
                     async with create_task_group() as intake:  # 1. stops first
-                        await self._start_intake(intake, running)
+                        await self._start_intake(intake, running, limits)
                         if until_empty:
                             intake.start_soon(self._stop_when_empty)
                         self._instruments.worker_started(self._docket.registry.names())
@@ -122,7 +124,7 @@ class Session:
         ):
             await upkeep.start(self._supervisor.keep_running, name, service)
 
-    async def _start_intake(self, intake: TaskGroup, running: TaskGroup) -> None:  # noqa: ASYNC910 - private; waits for the services
+    async def _start_intake(self, intake: TaskGroup, running: TaskGroup, limits: RunLimits) -> None:  # noqa: ASYNC910 - private; waits for the services
         runner = Runner(
             self._docket,
             self._broker,
@@ -130,11 +132,14 @@ class Session:
             self._runs,
             Attempts(self._docket),
             define_task("the fallback task", self._settings.fallback_task),
+            limits,
             self._supervisor,
             self._instruments,
         )
         consumer = Consumer(self._broker, self._settings, self._runs, runner, running)
-        promoter = Promoter(self._broker, self._settings.scheduling_resolution)
+        # Nobody but this process can reach memory://, and our own dockets wake the promoter.
+        backstop = inf if self._broker.in_process else self._settings.scheduling_resolution.total_seconds()
+        promoter = Promoter(self._broker, backstop)
         services = [("claiming", consumer.run), ("promoting", promoter.run)]
         if self._settings.schedule_automatic_tasks:
             services.insert(0, ("adding automatic tasks", Seeder(self._docket, self._broker).run))

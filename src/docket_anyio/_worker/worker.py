@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -11,10 +11,12 @@ from anyio import TASK_STATUS_IGNORED, create_task_group, move_on_after
 from anyio.abc import TaskStatus
 
 from docket_anyio._client.docket import Docket
-from docket_anyio._model.settings import check_not_negative
+from docket_anyio._model.keys import check_key
+from docket_anyio._model.settings import check_at_least, check_not_negative
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._telemetry.logs import LogInstrument
 from docket_anyio._worker.groups import unwrapped
+from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.session import SETTLING, Session
 from docket_anyio._worker.settings import WorkerOptions, WorkerSettings
 from docket_anyio._worker.signals import stop_on_signals
@@ -84,6 +86,23 @@ class Worker:
         """What the worker is called in Redis."""
         return self._settings.name
 
+    @property
+    def workers_set(self) -> str:
+        """The sorted set of workers, by last heartbeat."""
+        return self.docket.workers_set
+
+    def worker_tasks_set(self, worker: str) -> str:
+        """Return the set of the tasks that a worker can run."""
+        return self.docket.worker_tasks_set(worker)
+
+    def task_workers_set(self, task: str) -> str:
+        """Return the sorted set of the workers that can run a task, by last heartbeat."""
+        return self.docket.task_workers_set(task)
+
+    def labels(self) -> Mapping[str, str]:
+        """Return what metrics and log lines are labelled with."""
+        return {**self.docket.labels(), "docket.worker": self.name}
+
     async def run_forever(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128 - passed on
         """Run tasks until stopped.
 
@@ -98,7 +117,7 @@ class Worker:
             RedisRefused: Redis refused, for want of a right or the like.
             NotOpen: The worker is not open, or runs already.
         """
-        await self._run(until_empty=False, task_status=task_status)
+        await self._run(until_empty=False, limits=RunLimits({}), task_status=task_status)
 
     async def run_until_finished(self) -> None:
         """Run tasks until nothing waits, now or in the future, and nothing runs on any worker.
@@ -108,7 +127,26 @@ class Worker:
             RedisRefused: Redis refused, for want of a right or the like.
             NotOpen: The worker is not open, or runs already.
         """
-        await self._run(until_empty=True, task_status=TASK_STATUS_IGNORED)
+        await self._run(until_empty=True, limits=RunLimits({}), task_status=TASK_STATUS_IGNORED)
+
+    async def run_at_most(self, runs_by_key: Mapping[str, int]) -> None:
+        """Run tasks until the docket is empty, but those of some keys only so often; for tests of perpetual tasks.
+
+        After the last of its runs nothing follows under a key: what repeats has ended, a retry that is due is
+        cancelled, and so is what is added under the key later and comes to this worker. Other workers are not told.
+
+        Args:
+            runs_by_key: How often each key may run here, retries included. Other keys run as often as they are due.
+
+        Raises:
+            InvalidSetting: A number is negative.
+            InvalidKey: A key cannot be one.
+            RedisUnavailable: Redis cannot be reached at the start. Later outages are waited for.
+            RedisRefused: Redis refused, for want of a right or the like.
+            NotOpen: The worker is not open, or runs already.
+        """
+        at_most = {check_key(key): check_at_least(f"the runs of {key!r}", n, 0) for key, n in runs_by_key.items()}
+        await self._run(until_empty=True, limits=RunLimits(at_most), task_status=TASK_STATUS_IGNORED)
 
     def stop(self, grace: timedelta | None = None) -> None:
         """Claim nothing more, let what runs end, and return from ``run_``. Where nothing runs yet: from the next one.
@@ -169,14 +207,14 @@ class Worker:
             raise NotOpen(f"{self!r} is not open; use it inside `async with worker:`")
         return self._session
 
-    async def _run(self, *, until_empty: bool, task_status: TaskStatus[None]) -> None:  # noqa: ASYNC128 - passed on
+    async def _run(self, *, until_empty: bool, limits: RunLimits, task_status: TaskStatus[None]) -> None:  # noqa: ASYNC128 - passed on
         session = self._open_session()
         if self._running:
             raise NotOpen(f"{self!r} runs already; open another one to run more")
         self._running = True
         try:
             with unwrapped():
-                await session.run(until_empty=until_empty, task_status=task_status)
+                await session.run(until_empty=until_empty, limits=limits, task_status=task_status)
         finally:
             self._running = False
             if self._session is not None:

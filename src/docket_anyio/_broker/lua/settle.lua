@@ -12,11 +12,13 @@ if superseded(runs, generation) then
   end
   return 'superseded'
 end
--- A repeated call, and a worker whose run somebody else has ended or taken back, change nothing.
+-- A repeated call, and a worker whose run somebody else has ended or taken back, change nothing. What is pending and
+-- queued was claimed and is not to be started.
 local state = redis.call('HGET', runs, 'state')
-if state ~= 'running' and not (pending and state == 'cancelled') then
+if state ~= 'running' and not (pending and (state == 'cancelled' or state == 'queued')) then
   return 'gone'
 end
+redis.call('HDEL', runs, 'known', 'stream_id')
 drop_progress(KEYS[2], generation)
 redis.call('HSET', runs, 'state', ARGV[4], 'completed_at', ARGV[5])
 if ARGV[8] ~= '' then
