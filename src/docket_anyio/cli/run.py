@@ -143,12 +143,10 @@ def run(
         "message_batch": message_batch,
         "grace": grace,
     }
-    if name is not None:
-        options["name"] = name
     paths = tasks or [_STANDARD_TASKS]
     with complaints():
         _import(paths)
-        run_on(backend, partial(Worker.run, docket, url, until_finished=until_finished, tasks=paths, **options))
+        run_on(backend, partial(Worker.run, docket, url, name, until_finished=until_finished, tasks=paths, **options))
 
 
 def _import(paths: list[str]) -> None:

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable
 from hashlib import sha1
 from importlib import import_module, resources
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from attrs import define, field
 
 from docket_anyio._redis.memory.errors import NO_SCRIPT, Refused, Status
+from docket_anyio._redis.memory.parsing import integer
 from docket_anyio._redis.transport import Reply
 
 _log: Final = logging.getLogger("docket_anyio.redis.memory")
@@ -24,6 +25,9 @@ _LONGEST_FLAT: Final = 1000
 _MAX_EVALUATED: Final = 500
 _BAD_ARGUMENT: Final = "ERR Lua redis lib command arguments must be strings or integers"
 _NO_ARGUMENT: Final = b"ERR Please specify at least one argument for this redis lib call"
+
+
+Execute: TypeAlias = Callable[[list[bytes]], Reply]
 
 
 class _Table(Protocol):
@@ -73,17 +77,17 @@ class _Host:
     """
 
     runtime: _Runtime | None = None
-    command: Callable[[list[bytes]], Reply] | None = None
+    execute: Execute | None = None
 
     def call(self, *words: object) -> object:
         """Execute a command and return its reply as the sandbox expects it."""
-        command, runtime = self.command, self.runtime
-        if command is None or runtime is None:
+        execute, runtime = self.execute, self.runtime
+        if execute is None or runtime is None:
             raise RuntimeError("a script called Redis although none is running")
         if not words:
             return _NO_ARGUMENT, _ERROR
         try:
-            reply = command([word if type(word) is bytes else _word(word) for word in words])
+            reply = execute([word if type(word) is bytes else _word(word) for word in words])
         except Refused as refused:
             return refused.text.encode(), _ERROR
         kind = type(reply)
@@ -104,8 +108,11 @@ def _word(word: object) -> bytes:
 
 
 def _list_to_lua(runtime: _Runtime, reply: list[Reply]) -> tuple[object, ...]:
-    if len(reply) > _LONGEST_FLAT or any(isinstance(item, list) for item in reply):
+    if len(reply) > _LONGEST_FLAT:
         return _to_table(runtime, reply), _NESTED
+    for item in reply:
+        if type(item) is list:
+            return _to_table(runtime, reply), _NESTED
     return (False, _FLAT, *[False if item is None else item for item in reply])
 
 
@@ -141,7 +148,6 @@ def _open_lua() -> _Lua:
 class Scripts:
     """The scripts of a server."""
 
-    _command: Callable[[list[bytes]], Reply]
     _lua: _Lua | None = field(default=None, init=False)
     _compiled: dict[bytes, object] = field(factory=dict[bytes, object], init=False)
     _evaluated: dict[bytes, None] = field(factory=dict[bytes, None], init=False)
@@ -163,8 +169,8 @@ class Scripts:
         self._evaluated.clear()
         self._lua = None
 
-    def evaluate(self, text: bytes, words: list[bytes]) -> Reply:
-        """Run a script given as text."""
+    def evaluate(self, text: bytes, words: list[bytes], execute: Execute) -> Reply:
+        """Run a script given as text; it executes commands by ``execute``."""
         key_count = _key_count(words)
         sha = _sha1hex(text)
         if sha not in self._compiled:
@@ -176,15 +182,15 @@ class Scripts:
         elif sha in self._evaluated:
             del self._evaluated[sha]
             self._evaluated[sha] = None
-        return self._run(sha, key_count, words)
+        return self._run(sha, key_count, words, execute)
 
-    def evaluate_sha(self, sha: bytes, words: list[bytes]) -> Reply:
-        """Run a script given by its SHA-1."""
+    def evaluate_sha(self, sha: bytes, words: list[bytes], execute: Execute) -> Reply:
+        """Run a script given by its SHA-1; it executes commands by ``execute``."""
         key_count = _key_count(words)
         sha = sha.lower()
         if sha not in self._compiled:
             raise Refused(NO_SCRIPT)
-        return self._run(sha, key_count, words)
+        return self._run(sha, key_count, words, execute)
 
     def _compile(self, sha: bytes, text: bytes) -> None:
         if sha in self._compiled:
@@ -197,12 +203,12 @@ class Scripts:
             raise Refused(f"ERR Error compiling script (new function): {problem.decode(errors='replace')}")
         self._compiled[sha] = script
 
-    def _run(self, sha: bytes, key_count: int, words: list[bytes]) -> Reply:
+    def _run(self, sha: bytes, key_count: int, words: list[bytes], execute: Execute) -> Reply:
         lua = self._lua
         if lua is None:
             raise Refused(NO_SCRIPT)
         host = lua.host
-        host.command, host.runtime = self._command, lua.runtime
+        host.execute, host.runtime = execute, lua.runtime
         try:
             if len(words) <= _LONGEST_FLAT:
                 result = lua.run(self._compiled[sha], key_count, *words[1:])
@@ -210,14 +216,12 @@ class Scripts:
                 table, keys, argv = lua.runtime.table_from, words[1 : key_count + 1], words[key_count + 1 :]
                 result = lua.run_with(self._compiled[sha], table([*keys]), table([*argv]))
         finally:
-            host.command = host.runtime = None
+            host.execute = host.runtime = None
         return _from_lua(result, sha)
 
 
 def _key_count(words: list[bytes]) -> int:
-    count = int(words[0]) if words[0].lstrip(b"-").isdigit() else None
-    if count is None:
-        raise Refused("ERR value is not an integer or out of range")
+    count = integer(words[0])
     if count > len(words) - 1:
         raise Refused("ERR Number of keys can't be greater than number of args")
     if count < 0:

@@ -20,7 +20,7 @@ from docket_anyio._redis.memory import (
 )
 from docket_anyio._redis.memory.errors import OK, PONG, QUEUED, Refused, Status, wrong_arity
 from docket_anyio._redis.memory.keyspace import Command, Keyspace, Wait
-from docket_anyio._redis.memory.lua import Scripts
+from docket_anyio._redis.memory.lua import Execute, Scripts
 from docket_anyio._redis.memory.parsing import integer
 from docket_anyio._redis.memory.pubsub import Channels
 from docket_anyio._redis.memory.waiters import Waiters
@@ -65,13 +65,12 @@ class Server:
     clock: ServerClock = field(factory=ServerClock)
     keyspace: Keyspace = field(init=False)
     channels: Channels = field(factory=Channels, init=False)
-    scripts: Scripts = field(init=False)
+    scripts: Scripts = field(factory=Scripts, init=False)
     waiters: Waiters = field(init=False)
     _clients: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.keyspace = Keyspace(self.clock)
-        self.scripts = Scripts(self._run_from_script)
         self.waiters = Waiters(self.keyspace)
 
     def connect(self) -> Session:
@@ -166,11 +165,11 @@ class Server:
             return settled_in_script(command.run(self.keyspace, args))
         return command.run(self, _NOBODY, args)
 
-    def evaluate(self, run: Callable[[bytes, list[bytes]], Reply], args: list[bytes]) -> Reply:
+    def evaluate(self, run: Callable[[bytes, list[bytes], Execute], Reply], args: list[bytes]) -> Reply:
         """Run a script, in which the time stands still."""
         self.keyspace.in_script = True
         try:
-            return run(args[0], args[1:])
+            return run(args[0], args[1:], self._run_from_script)
         finally:
             self.keyspace.in_script = False
 

@@ -108,9 +108,12 @@ def _zrank(keys: Keyspace, args: list[bytes]) -> Reply:
 
 def _score_range(low: bytes, high: bytes) -> ScoreRange:
     without_low, without_high = low[:1] == b"(", high[:1] == b"("
-    return ScoreRange(
-        number(low[without_low:], _NOT_A_RANGE), number(high[without_high:], _NOT_A_RANGE), without_low, without_high
-    )
+    return ScoreRange(_bound(low[without_low:]), _bound(high[without_high:]), without_low, without_high)
+
+
+def _bound(text: bytes) -> float:
+    # Redis reads a bound by strtod alone, for which no text at all is zero.
+    return number(text, _NOT_A_RANGE) if text else 0.0
 
 
 def _zcount(keys: Keyspace, args: list[bytes]) -> Reply:

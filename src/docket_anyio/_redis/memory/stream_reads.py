@@ -53,7 +53,9 @@ def _read_options(args: list[bytes], name: str) -> _Read:
         elif option == b"STREAMS" and more:
             words = args[at + 1 :]
             if len(words) % 2:
-                raise Refused("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
+                raise Refused(
+                    "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."
+                )
             wanted.streams = list(zip(words[: len(words) // 2], words[len(words) // 2 :], strict=True))
             break
         elif option == b"GROUP" and more >= 2:
@@ -77,7 +79,6 @@ def _read_options(args: list[bytes], name: str) -> _Read:
 
 def _look(wanted: _Read, streams: list[tuple[bytes, partial[Reply]]]) -> Reply | Wait:
     """Reply from every stream that has something; with none of them wait, where that was asked for."""
-
     found: list[Reply] = []
     for key, look in streams:
         entries = look()

@@ -17,7 +17,7 @@ from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery
 from docket_anyio._model.outcome import Cancelled, Outcome, Succeeded, TimedOut
 from docket_anyio._model.settlement import Again, Settlement
-from docket_anyio.cli.demo.listener import Listener
+from docket_anyio.abc import Instrument
 
 
 class How(Enum):
@@ -70,7 +70,7 @@ class Entry:
 
 
 @define(eq=False)
-class Journal(Listener):
+class Journal(Instrument):
     """An ``Instrument`` for the worker, and an ``Audience`` for the producer.
 
     Args:
