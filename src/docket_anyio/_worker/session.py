@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -68,6 +69,8 @@ class Session:
                 host.start_soon(self._serve, host, until_empty)
                 await self._ready.wait()
                 task_status.started()
+            if not self._ready.is_set():
+                task_status.started()  # stopped before that: for who started it this is no failure
         finally:
             self._ended.set()
 
@@ -95,10 +98,9 @@ class Session:
                 async with create_task_group() as running:  # 2. runs may use up their grace
                     async with create_task_group() as intake:  # 1. stops first
                         await self._start_intake(intake, running)
+                        self._instruments.worker_started(self._docket.registry.names())
                         if until_empty:
                             intake.start_soon(self._stop_when_empty)
-                        self._instruments.worker_started(self._docket.registry.names())
-                        self._ready.set()
                         await self._stop.wait()
                         self._instruments.worker_stopping(len(self._runs))
                         intake.cancel_scope.cancel("stopping")
@@ -123,7 +125,16 @@ class Session:
         )
         consumer = Consumer(self._broker, self._settings, self._runs, runner, running)
         promoter = Promoter(self._broker, self._settings.scheduling_resolution)
-        for name, service in (("claiming", consumer.run), ("promoting", promoter.run)):
+
+        async def claim(ready: Callable[[], None]) -> None:
+            def ready_to_claim() -> None:
+                # Before the first claim: from then on a stop is a drain, or what was just claimed would be forgotten.
+                self._ready.set()
+                ready()
+
+            await consumer.run(ready_to_claim)
+
+        for name, service in (("promoting", promoter.run), ("claiming", claim)):
             await intake.start(self._supervisor.keep_running, name, service)
 
     async def _stop_when_empty(self) -> None:

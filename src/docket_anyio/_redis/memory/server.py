@@ -107,7 +107,7 @@ class Server:
         return replies
 
     def _execute_queued(self, session: Session, words: list[bytes]) -> Reply:
-        name = words[0].upper() if words else b""
+        name = words[0].upper()
         if name == b"EXEC":
             return self._commit(session)
         if name == b"MULTI":
@@ -148,18 +148,18 @@ class Server:
         return replies
 
     def _run(self, session: Session, words: list[bytes]) -> Reply | Wait:
-        command = _FAST.get(words[0])
-        if command is not None and command.takes(len(words)):
-            return command.run(self.keyspace, words[1:])
+        known = _FAST.get(words[0])
+        if known is not None and known.takes(len(words)):
+            return known.run(self.keyspace, words[1:])
         command, args = _find(words)
         if isinstance(command, Command):
             return command.run(self.keyspace, args)
         return command.run(self, session, args)
 
     def _run_from_script(self, words: list[bytes]) -> Reply:
-        command = _FAST.get(words[0])
-        if command is not None and command.takes(len(words)):
-            return settled_in_script(command.run(self.keyspace, words[1:]))
+        known = _FAST.get(words[0])
+        if known is not None and known.takes(len(words)):
+            return settled_in_script(known.run(self.keyspace, words[1:]))
         command, args = _find_for_script(words)
         if isinstance(command, Command):
             return settled_in_script(command.run(self.keyspace, args))
@@ -210,7 +210,7 @@ def _echo(_: Server, __: Session, args: list[bytes]) -> Reply:
 
 
 def _select(_: Server, __: Session, args: list[bytes]) -> Reply:
-    if integer(args[0], "ERR invalid DB index") != 0:
+    if integer(args[0]) != 0:
         raise Refused("ERR DB index is out of range")
     return OK
 

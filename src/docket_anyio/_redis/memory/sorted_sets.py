@@ -63,8 +63,6 @@ def _zadd(keys: Keyspace, args: list[bytes]) -> Reply:
             added += before is None
             changed += before != score
             members.put(member, score)
-    if not members.scores:
-        keys.remove(args[0])
     if b"INCR" in flags:
         return None if score is None else write_number(score)
     return changed if b"CH" in flags else added
