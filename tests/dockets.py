@@ -80,5 +80,5 @@ async def leaks(docket: Docket) -> list[str]:
         return [
             key
             for key in await keys_of(docket)
-            if key not in allowed and not key.startswith(f"{name}:task-workers:") and await redis.ttl(key) < 0
+            if key not in allowed and not key.startswith(f"{name}:task-workers:") and await redis.ttl(key) == -1
         ]

@@ -15,7 +15,7 @@ class RedisUnavailable(DocketError, ConnectionError):
     """Redis could not be reached, or the connection was lost.
 
     ``maybe_executed`` tells whether the server may have executed the operation. An ``add`` with a key of your own can
-    be repeated safely in either case: the key is deduplicated.
+    be repeated: while the first still waits or runs, the key is taken, and nothing is added twice.
     """
 
     def __init__(self, message: str, *, maybe_executed: bool = False) -> None:

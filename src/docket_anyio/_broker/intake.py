@@ -61,8 +61,11 @@ class Intake:
         return await self._read(None, _START_OF_STREAM)
 
     def leftover(self) -> list[Claimed]:
-        """Return, once, what a cancelled ``claim`` had already been given."""
-        return _deliveries_read(self._connection.take_leftover())
+        """Return, once, what cancelled claims had already been given."""
+        claimed: list[Claimed] = []
+        while (reply := self._connection.take_leftover()) is not None:
+            claimed += _deliveries_read(reply)
+        return claimed
 
     async def take_sweep(self, lease: timedelta) -> bool:
         """Become, or stay, the one worker of the fleet that looks for abandoned deliveries."""

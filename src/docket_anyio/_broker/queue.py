@@ -333,10 +333,11 @@ class Queue:
     async def is_empty(self) -> bool:
         """Tell whether nothing waits and nothing runs, on any worker."""
         with redis_errors():
+            # A transaction: a task that is promoted between the two questions would be in neither answer.
             replies = await self._redis.transport.execute_all(
-                (("XLEN", self._keys.stream), ("ZCARD", self._keys.queue)), repeatable=True
+                (("MULTI",), ("XLEN", self._keys.stream), ("ZCARD", self._keys.queue), ("EXEC",)), repeatable=True
             )
-        return replies == [0, 0]
+        return replies[-1] == [0, 0]
 
     @property
     def _seconds_to_live(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, Generic, NoReturn, TypeVar, cast
@@ -28,6 +28,8 @@ R = TypeVar("R")
 
 # Pub/sub may lose an announcement (a failover does): the record is read again this often, in seconds.
 _BACKSTOP: Final = 5.0
+# How long, in seconds, the announcement of an end may take to arrive after the record has gone.
+_ON_ITS_WAY: Final = 1.0
 
 
 class Disposition(Enum):
@@ -170,15 +172,16 @@ class Execution(Generic[R]):
 
     async def _wait_ended(self) -> _End:
         record = await self._broker.records.read(self.key)
-        end = self._end(record)
-        while end is None:
+        while (end := self._end(record)) is None:
+            if record is None:
+                raise self._gone()
             try:
                 # Subscribe, then read, then wait: a change in between is not missed.
                 async with self._broker.events.watch(self.key) as changes:
-                    end = await self._watch(changes)
+                    return await self._watch(changes)
             except RedisUnavailable:
                 # The subscription broke. Where Redis is gone for longer, this read says so.
-                end = self._end(await self._broker.records.read(self.key))
+                record = await self._broker.records.read(self.key)
         return end
 
     async def _watch(self, changes: StateChanges) -> _End:
@@ -187,13 +190,18 @@ class Execution(Generic[R]):
             record = await self._broker.records.read(self.key)
             if (end := self._end(record)) is not None:
                 return end
-            if record is None:
-                # With an execution_ttl of zero the record is gone as soon as the end is announced.
-                if change is None or not change.state.terminal:
-                    raise ExecutionGone(f"nothing is recorded of the execution {self.key!r}")
+            # With an execution_ttl of zero the record is gone as soon as its end is announced.
+            if record is None and change is not None and change.state.terminal:
                 return _End(change.state, change.error, result_key=None)
-            with move_on_after(_BACKSTOP):
-                change = await changes.next()
+            with move_on_after(_BACKSTOP if record is not None else _ON_ITS_WAY) as patience:
+                # What is no state event was published by somebody all the same: reading again does no harm.
+                with suppress(CorruptMessage):
+                    change = await changes.next()
+            if record is None and patience.cancelled_caught:
+                raise self._gone()
+
+    def _gone(self) -> ExecutionGone:
+        return ExecutionGone(f"nothing is recorded of the execution {self.key!r}")
 
     def _end(self, record: RunRecord | None) -> _End | None:
         if record is None or not record.state.terminal:

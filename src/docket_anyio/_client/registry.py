@@ -131,11 +131,12 @@ def load(path: str) -> Any:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        return getattr(import_module(module_name), name)
+        module = import_module(module_name)
     except ModuleNotFoundError as error:
         raise InvalidTask(f"{path!r} cannot be loaded: {error}") from error
-    except AttributeError as error:
-        raise InvalidTask(f"the module {module_name!r} has no {name!r}") from error
+    if not hasattr(module, name):
+        raise InvalidTask(f"the module {module_name!r} has no {name!r}")
+    return getattr(module, name)
 
 
 def load_collection(path: str) -> list[TaskFunction]:
@@ -148,7 +149,7 @@ def load_collection(path: str) -> list[TaskFunction]:
     try:
         functions = list(collection)
     except TypeError as error:
-        raise InvalidTask(f"{path!r} is {collection!r}, not a collection of functions") from error
+        raise InvalidTask(f"{path!r} is {collection!r}, not a collection of functions: put it in a list") from error
     for each in functions:
         if not callable(each):
             raise InvalidTask(f"{path!r} holds {each!r}, which is not a function")

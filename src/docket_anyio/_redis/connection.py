@@ -82,16 +82,6 @@ class Connection:
         """Whether the connection is lost or was closed."""
         return self._reason is not None
 
-    async def call(self, data: bytes) -> Reply:
-        """Send a packed command and return its reply; an error is returned, too.
-
-        Raises:
-            Disconnected: The connection was lost before the reply was read.
-        """
-        slot = Slot(data)
-        await self.exchange(slot)
-        return slot.replies[0]
-
     async def exchange(self, slot: Slot) -> None:
         """Send a slot's bytes and wait until it has all its replies. Cancelled, it leaves the slot behind, abandoned.
 

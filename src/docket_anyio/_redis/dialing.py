@@ -66,7 +66,8 @@ class Dialer:
         if isinstance(error, TimeoutError):
             words = f"no answer within {self.address.connect_timeout:g} seconds"
         else:
-            words = str(error) or type(error).__name__
+            # AnyIO says that all attempts failed; its cause says why.
+            words = str(error.__cause__ or error) or type(error).__name__
         return Disconnected(f"could not connect to {self.address.redacted}: {words}", maybe_executed=False)
 
     async def _dial_once(self) -> Connection:

@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from typing import Final
 
-from attrs import frozen
+from attrs import define, field
 
 from docket_anyio._model.message import Delivery
 from docket_anyio._model.outcome import Outcome
 from docket_anyio._model.settlement import Settlement
 from docket_anyio.abc import Instrument
 
+_LOGGER: Final = logging.getLogger("docket_anyio.worker")
 
-@frozen
+
+@define(eq=False)
 class Instruments:
-    """Passes on to every instrument what happens in a worker."""
+    """Passes on to every instrument what happens in a worker. See ``Instrument`` for what each method tells."""
 
     worker: str
-    _all: Sequence[Instrument]
+    _given: Iterable[Instrument]
+    _all: list[Instrument] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._all = list(self._given)
 
     def worker_started(self, tasks: Sequence[str]) -> None:
         """See ``Instrument``."""
-        for each in self._all:
-            each.worker_started(self.worker, tasks)
+        self._tell(lambda each: each.worker_started(self.worker, tasks))
 
     def worker_stopping(self, running: int) -> None:
         """See ``Instrument``."""
-        for each in self._all:
-            each.worker_stopping(self.worker, running)
+        self._tell(lambda each: each.worker_stopping(self.worker, running))
 
     def run_started(self, delivery: Delivery, *, lateness: timedelta) -> None:
         """See ``Instrument``."""
-        for each in self._all:
-            each.run_started(self.worker, delivery, lateness=lateness)
+        self._tell(lambda each: each.run_started(self.worker, delivery, lateness=lateness))
 
     def run_settled(self, delivery: Delivery, outcome: Outcome, settlement: Settlement, *, duration: timedelta) -> None:
         """See ``Instrument``."""
-        for each in self._all:
-            each.run_settled(self.worker, delivery, outcome, settlement, duration=duration)
+        self._tell(lambda each: each.run_settled(self.worker, delivery, outcome, settlement, duration=duration))
 
     def run_superseded(self, delivery: Delivery, where: str) -> None:
         """See ``Instrument``."""
@@ -47,25 +51,28 @@ class Instruments:
 
     def delivery_dropped(self, delivery: Delivery, reason: str) -> None:
         """See ``Instrument``."""
-        for each in self._all:
-            each.delivery_dropped(self.worker, delivery, reason)
+        self._tell(lambda each: each.delivery_dropped(self.worker, delivery, reason))
 
     def task_unknown(self, delivery: Delivery) -> None:
         """See ``Instrument``."""
-        for each in self._all:
-            each.task_unknown(self.worker, delivery)
+        self._tell(lambda each: each.task_unknown(self.worker, delivery))
 
     def entry_discarded(self, receipt: bytes, problem: str) -> None:
         """See ``Instrument``."""
-        for each in self._all:
-            each.entry_discarded(self.worker, receipt, problem)
+        self._tell(lambda each: each.entry_discarded(self.worker, receipt, problem))
 
     def redis_lost(self, doing: str, error: Exception) -> None:
         """See ``Instrument``."""
-        for each in self._all:
-            each.redis_lost(self.worker, doing, error)
+        self._tell(lambda each: each.redis_lost(self.worker, doing, error))
 
     def redis_back(self, doing: str) -> None:
         """See ``Instrument``."""
-        for each in self._all:
-            each.redis_back(self.worker, doing)
+        self._tell(lambda each: each.redis_back(self.worker, doing))
+
+    def _tell(self, tell: Callable[[Instrument], None]) -> None:
+        for each in tuple(self._all):
+            try:
+                tell(each)
+            except Exception:  # a worker must not fall over somebody's counter
+                _LOGGER.exception("The instrument %r failed and is told no more", each)
+                self._all.remove(each)

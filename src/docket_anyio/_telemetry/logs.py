@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from attrs import frozen
-
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery
 from docket_anyio._model.outcome import Failed, Outcome, TimedOut
 from docket_anyio._model.settlement import Again, Continue, Finish, HandBack, LetGo, Settlement
+from docket_anyio.abc import Instrument
 
 _LOGGER: Final = logging.getLogger("docket_anyio.worker")
 
@@ -37,8 +36,7 @@ def _fields(worker: str, delivery: Delivery) -> dict[str, object]:
     }
 
 
-@frozen
-class LogInstrument:
+class LogInstrument(Instrument):
     """Writes a line for what happens, to the logger ``docket_anyio.worker``."""
 
     def worker_started(self, worker: str, tasks: Sequence[str]) -> None:

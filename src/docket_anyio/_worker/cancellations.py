@@ -9,7 +9,7 @@ from attrs import define
 from docket_anyio._broker.broker import Broker
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import CancelReason
-from docket_anyio._worker.runs import ActiveRuns
+from docket_anyio._worker.runs import ActiveRuns, RunScope
 
 
 @define(eq=False)
@@ -25,7 +25,16 @@ class CancellationListener:
             ready()
             await self._catch_up()
             while True:
-                self._runs.cancel_key(await cancellations.next(), CancelReason.USER)
+                key = await cancellations.next()
+                for run in self._runs:
+                    if run.delivery.message.key == key and await self._is_meant(run):
+                        run.cancel(CancelReason.USER)
+
+    async def _is_meant(self, run: RunScope) -> bool:  # noqa: ASYNC910 - private; Redis is asked
+        # The key may have been added again since: a request does not say which run of it it is about.
+        message = run.delivery.message
+        record = await self._broker.records.read(message.key)
+        return record is None or record.state is ExecutionState.CANCELLED or record.generation > message.generation
 
     async def _catch_up(self) -> None:  # noqa: ASYNC910 - private; the caller goes on to wait
         # What was asked for while nobody listened stands in the records.

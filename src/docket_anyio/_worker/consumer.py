@@ -40,13 +40,18 @@ class Consumer:
             ready()
             try:
                 if self._interrupted:
-                    # The last connection broke: its claim may have succeeded, with nobody there to hear of it.
-                    self._begin([each for each in await intake.own_pending() if each.receipt not in self._runs])
+                    await self._recover(intake)
                 self._interrupted = True
                 while True:
                     await self._claim(intake)
             finally:
                 self._start(intake.leftover(), self._runner.decline)
+
+    async def _recover(self, intake: Intake) -> None:
+        # The last connection broke: its claim may have succeeded, with nobody there to hear of it. What is older than
+        # that was left by a dead worker of the same name, and waits for its lease to run out.
+        pending = [each for each in await intake.own_pending() if each.receipt not in self._runs]
+        self._begin(pending[max(0, len(pending) - self._runs.free) :])
 
     async def _claim(self, intake: Intake) -> None:
         count = min(await self._runs.wait_free(), self._settings.message_batch)

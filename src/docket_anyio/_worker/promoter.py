@@ -29,9 +29,9 @@ class Promoter:
     async def run(self, ready: Callable[[], None]) -> None:
         """Promote until cancelled."""
         async with self._broker.events.watch_wakes() as wakes:
-            ready()
             while True:
                 promotion = await self._broker.queue.promote(self._broker.clock.now(), limit=_MOVED_AT_ONCE)
+                ready()
                 with move_on_after(self._pause(promotion.next_due)):
                     await wakes.wait()
 

@@ -194,6 +194,7 @@ def _ending(finish: Finish, task: str) -> Ending:
 
 def _text(error: Exception) -> str:
     try:
-        return f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
+        return text.encode(errors="backslashreplace").decode()  # the name of a file may be no Unicode
     except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
         return type(error).__name__

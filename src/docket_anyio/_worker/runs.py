@@ -84,22 +84,21 @@ class ActiveRuns:
         if (run := self._runs.get(receipt)) is not None:
             run.cancel(reason)
 
-    def cancel_key(self, key: str, reason: CancelReason) -> None:
-        """Tell every run of a key to stop."""
-        for run in self:
-            if run.delivery.message.key == key:
-                run.cancel(reason)
-
     def cancel_all(self, reason: CancelReason) -> None:
         """Tell every run to stop."""
         for run in self:
             run.cancel(reason)
 
+    @property
+    def free(self) -> int:
+        """How many slots are free."""
+        return self._concurrency - len(self._runs)
+
     async def wait_free(self) -> int:
         """Wait until a slot is free, and return how many are."""
-        while len(self._runs) >= self._concurrency:
+        while not self.free:
             await self._changed.wait()
-        return self._concurrency - len(self._runs)  # noqa: ASYNC910 - whoever waits for it goes on to ask Redis
+        return self.free  # noqa: ASYNC910 - whoever waits for it goes on to ask Redis
 
     async def wait_changed(self) -> None:
         """Wait until a slot is given back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from math import inf
 from typing import Final
@@ -74,6 +75,8 @@ class Session:
                 host.start_soon(self._serve, host, until_empty, limits)
                 await self._ready.wait()
                 task_status.started()
+            if not self._ready.is_set():
+                task_status.started()  # stopped before that: for who started it this is no failure
         finally:
             self._ended.set()
 
@@ -101,10 +104,9 @@ class Session:
                 async with create_task_group() as running:  # 2. runs may use up their grace
                     async with create_task_group() as intake:  # 1. stops first
                         await self._start_intake(intake, running, limits)
+                        self._instruments.worker_started(self._docket.registry.names())
                         if until_empty:
                             intake.start_soon(self._stop_when_empty)
-                        self._instruments.worker_started(self._docket.registry.names())
-                        self._ready.set()
                         await self._stop.wait()
                         self._instruments.worker_stopping(len(self._runs))
                         intake.cancel_scope.cancel("stopping")
@@ -140,7 +142,16 @@ class Session:
         # Nobody but this process can reach memory://, and our own dockets wake the promoter.
         backstop = inf if self._broker.in_process else self._settings.scheduling_resolution.total_seconds()
         promoter = Promoter(self._broker, backstop)
-        services = [("claiming", consumer.run), ("promoting", promoter.run)]
+
+        async def claim(ready: Callable[[], None]) -> None:
+            def ready_to_claim() -> None:
+                # Before the first claim: from then on a stop is a drain, or what was just claimed would be forgotten.
+                self._ready.set()
+                ready()
+
+            await consumer.run(ready_to_claim)
+
+        services = [("promoting", promoter.run), ("claiming", claim)]
         if self._settings.schedule_automatic_tasks:
             services.insert(0, ("adding automatic tasks", Seeder(self._docket, self._broker).run))
         for name, service in services:

@@ -32,14 +32,14 @@ def _not_empty(_: object, attribute: Attribute[str], value: str) -> None:
         raise InvalidSetting(f"{attribute.name} must not be empty")
 
 
-def _default_name() -> str:
+def default_name() -> str:
+    """Return what a worker is called if nobody gives it a name."""
     return f"{socket.gethostname()}#{os.getpid()}"
 
 
 class WorkerOptions(TypedDict, total=False):
-    """The options of a worker as its users give them, all by keyword."""
+    """The options of a worker as its users give them by keyword."""
 
-    name: str
     concurrency: int
     redelivery_timeout: timedelta
     reconnection_delay: timedelta
@@ -55,7 +55,7 @@ class WorkerOptions(TypedDict, total=False):
 class WorkerSettings:
     """The options of a worker, their defaults and their checks; ``Worker`` tells what they mean."""
 
-    name: str = field(factory=_default_name, validator=_not_empty)
+    name: str = field(validator=_not_empty)
     concurrency: int = field(default=10, validator=_at_least_one)
     redelivery_timeout: timedelta = field(default=timedelta(minutes=5), validator=_positive)
     reconnection_delay: timedelta = field(default=timedelta(seconds=5), validator=_positive)

@@ -25,9 +25,8 @@ async def stop_on_signals(
     """
     with open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
-        graces = [None, timedelta(0)]
-        async for received in signals:
-            _LOGGER.info("Received %s, initiating graceful shutdown...", received.name)
-            stop(graces.pop(0))
-            if not graces:
-                return
+        drain, cancel = "initiating graceful shutdown...", "cancelling what still runs..."
+        for consequence, grace in ((drain, None), (cancel, timedelta(0))):
+            received = await anext(signals)
+            _LOGGER.info("Received %s, %s", received.name, consequence)
+            stop(grace)

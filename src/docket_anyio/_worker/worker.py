@@ -18,7 +18,7 @@ from docket_anyio._telemetry.logs import LogInstrument
 from docket_anyio._worker.groups import unwrapped
 from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.session import SETTLING, Session
-from docket_anyio._worker.settings import WorkerOptions, WorkerSettings
+from docket_anyio._worker.settings import WorkerOptions, WorkerSettings, default_name
 from docket_anyio._worker.signals import stop_on_signals
 from docket_anyio.abc import Instrument
 from docket_anyio.exceptions import NotOpen
@@ -35,10 +35,10 @@ class Worker:
 
     Args:
         docket: An open docket.
+        name: What it is called in Redis, unique among the workers of a docket; host and process by default.
         instruments: Told what happens; log lines are written in any case.
         options: All of them may be left out.
 
-            - ``name``: Host and process by default; unique among the workers of a docket.
             - ``concurrency``: How many tasks run at once; 10.
             - ``redelivery_timeout``: How long a task of a worker that died waits until another takes it; 5 minutes.
             - ``reconnection_delay``: The longest pause between tries to reach Redis; 5 seconds.
@@ -54,10 +54,15 @@ class Worker:
     """
 
     def __init__(
-        self, docket: Docket, *, instruments: Sequence[Instrument] = (), **options: Unpack[WorkerOptions]
+        self,
+        docket: Docket,
+        name: str | None = None,
+        *,
+        instruments: Sequence[Instrument] = (),
+        **options: Unpack[WorkerOptions],
     ) -> None:
         self.docket: Final = docket
-        self._settings: Final = WorkerSettings(**options)
+        self._settings: Final = WorkerSettings(default_name() if name is None else name, **options)
         self._instruments: Final = Instruments(self._settings.name, [_LOG, *instruments])
         self._session: Session | None = None
         self._running = False
@@ -166,6 +171,7 @@ class Worker:
         cls,
         docket_name: str = "docket",
         url: str = "redis://localhost:6379/0",
+        name: str | None = None,
         *,
         until_finished: bool = False,
         tasks: Sequence[str] = ("docket_anyio.tasks:standard_tasks",),
@@ -178,6 +184,7 @@ class Worker:
         Args:
             docket_name: The docket's name.
             url: Its URL.
+            name: See ``Worker``.
             until_finished: Return once the docket is empty.
             tasks: Collections of tasks to register, each ``module:name``.
             options: See ``Worker``.
@@ -192,7 +199,7 @@ class Worker:
         docket = Docket(docket_name, url)
         for path in tasks:
             docket.register_collection(path)
-        worker = cls(docket, **options)
+        worker = cls(docket, name, **options)
         with unwrapped():
             async with docket, worker, create_task_group() as signals:
                 await signals.start(stop_on_signals, worker.stop)

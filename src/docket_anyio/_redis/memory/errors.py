@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 from redis.connection import DefaultParser
 from redis.exceptions import ResponseError
+
+# Not annotated in redis-py.
+_parse_error = cast("Callable[[str], ResponseError]", cast("Any", DefaultParser).parse_error)
 
 
 class Status(bytes):
@@ -21,8 +25,7 @@ class Refused(Exception):
 
     def as_reply(self) -> ResponseError:
         """Return the exception that redis-py makes of such a reply."""
-        # Not annotated in redis-py.
-        return cast("ResponseError", DefaultParser.parse_error(self.text))  # pyright: ignore[reportUnknownMemberType]
+        return _parse_error(self.text)
 
 
 OK: Final = Status(b"OK")

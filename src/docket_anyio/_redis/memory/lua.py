@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable
 from hashlib import sha1
 from importlib import import_module, resources
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from attrs import define, field
 
 from docket_anyio._redis.memory.errors import NO_SCRIPT, Refused, Status
+from docket_anyio._redis.memory.parsing import integer
 from docket_anyio._redis.transport import Reply
 
 _log: Final = logging.getLogger("docket_anyio.redis.memory")
@@ -24,6 +25,9 @@ _LONGEST_FLAT: Final = 1000
 _MAX_EVALUATED: Final = 500
 _BAD_ARGUMENT: Final = "ERR Lua redis lib command arguments must be strings or integers"
 _NO_ARGUMENT: Final = b"ERR Please specify at least one argument for this redis lib call"
+
+
+Execute: TypeAlias = Callable[[list[bytes]], Reply]
 
 
 class _Table(Protocol):
@@ -73,17 +77,17 @@ class _Host:
     """
 
     runtime: _Runtime | None = None
-    command: Callable[[list[bytes]], Reply] | None = None
+    execute: Execute | None = None
 
     def call(self, *words: object) -> object:
         """Execute a command and return its reply as the sandbox expects it."""
-        command, runtime = self.command, self.runtime
-        if command is None or runtime is None:
+        execute, runtime = self.execute, self.runtime
+        if execute is None or runtime is None:
             raise RuntimeError("a script called Redis although none is running")
         if not words:
             return _NO_ARGUMENT, _ERROR
         try:
-            reply = command([word if type(word) is bytes else _word(word) for word in words])
+            reply = execute([word if type(word) is bytes else _word(word) for word in words])
         except Refused as refused:
             return refused.text.encode(), _ERROR
         kind = type(reply)
@@ -97,15 +101,17 @@ class _Host:
 
 
 def _word(word: object) -> bytes:
-    kind = type(word)
-    if kind is int or kind is float:
+    if isinstance(word, (int, float)) and not isinstance(word, bool):
         return b"%.17g" % word
     raise Refused(_BAD_ARGUMENT)
 
 
 def _list_to_lua(runtime: _Runtime, reply: list[Reply]) -> tuple[object, ...]:
-    if len(reply) > _LONGEST_FLAT or any(isinstance(item, list) for item in reply):
+    if len(reply) > _LONGEST_FLAT:
         return _to_table(runtime, reply), _NESTED
+    for item in reply:
+        if type(item) is list:
+            return _to_table(runtime, reply), _NESTED
     return (False, _FLAT, *[False if item is None else item for item in reply])
 
 
@@ -120,13 +126,45 @@ def _sha1hex(text: bytes) -> bytes:
 
 @define(eq=False)
 class _Lua:
-    """One Lua with its sandbox."""
+    """One Lua with its sandbox, and the scripts that it has compiled."""
 
     compile: Callable[[bytes], object]
     run: Callable[..., object]
     run_with: Callable[..., object]
     runtime: _Runtime
     host: _Host
+    scripts: dict[bytes, object] = field(factory=dict[bytes, object], init=False)
+    evaluated: dict[bytes, None] = field(factory=dict[bytes, None], init=False)
+
+    def learn(self, sha: bytes, text: bytes) -> None:
+        """Compile a script that is not known yet."""
+        script = self.compile(text)
+        if isinstance(script, tuple):
+            problem = cast("tuple[None, bytes]", script)[1]
+            raise Refused(f"ERR Error compiling script (new function): {problem.decode(errors='replace')}")
+        self.scripts[sha] = script
+
+    def used(self, sha: bytes) -> None:
+        """Note that a script that came by EVAL was used, and forget the one that was not for longest."""
+        self.evaluated.pop(sha, None)
+        self.evaluated[sha] = None
+        if len(self.evaluated) > _MAX_EVALUATED:
+            oldest = next(iter(self.evaluated))
+            del self.evaluated[oldest], self.scripts[oldest]
+
+    def execute(self, sha: bytes, key_count: int, words: list[bytes], execute: Execute) -> Reply:
+        """Run a script that is known."""
+        host, script = self.host, self.scripts[sha]
+        host.execute, host.runtime = execute, self.runtime
+        try:
+            if len(words) <= _LONGEST_FLAT:
+                result = self.run(script, key_count, *words[1:])
+            else:
+                table, keys, argv = self.runtime.table_from, words[1 : key_count + 1], words[key_count + 1 :]
+                result = self.run_with(script, table([*keys]), table([*argv]))
+        finally:
+            host.execute = host.runtime = None
+        return _from_lua(result, sha)
 
 
 def _open_lua() -> _Lua:
@@ -139,85 +177,55 @@ def _open_lua() -> _Lua:
 
 @define(eq=False)
 class Scripts:
-    """The scripts of a server."""
+    """The scripts of a server. Lua is opened with the first of them."""
 
-    _command: Callable[[list[bytes]], Reply]
     _lua: _Lua | None = field(default=None, init=False)
-    _compiled: dict[bytes, object] = field(factory=dict[bytes, object], init=False)
-    _evaluated: dict[bytes, None] = field(factory=dict[bytes, None], init=False)
 
     def load(self, text: bytes) -> bytes:
         """Compile a script that is to stay, and return its SHA-1."""
-        sha = _sha1hex(text)
-        self._compile(sha, text)
-        self._evaluated.pop(sha, None)
+        sha, lua = _sha1hex(text), self._open()
+        if sha not in lua.scripts:
+            lua.learn(sha, text)
+        lua.evaluated.pop(sha, None)
         return sha
 
     def known(self, sha: bytes) -> bool:
         """Tell whether a script can be called by its SHA-1."""
-        return sha.lower() in self._compiled
+        return self._lua is not None and sha.lower() in self._lua.scripts
 
     def flush(self) -> None:
         """Forget every script."""
-        self._compiled.clear()
-        self._evaluated.clear()
         self._lua = None
 
-    def evaluate(self, text: bytes, words: list[bytes]) -> Reply:
-        """Run a script given as text."""
+    def evaluate(self, text: bytes, words: list[bytes], execute: Execute) -> Reply:
+        """Run a script given as text; it executes commands by ``execute``."""
         key_count = _key_count(words)
-        sha = _sha1hex(text)
-        if sha not in self._compiled:
-            self._compile(sha, text)
-            self._evaluated[sha] = None
-            if len(self._evaluated) > _MAX_EVALUATED:
-                oldest = next(iter(self._evaluated))
-                del self._evaluated[oldest], self._compiled[oldest]
-        elif sha in self._evaluated:
-            del self._evaluated[sha]
-            self._evaluated[sha] = None
-        return self._run(sha, key_count, words)
+        sha, lua = _sha1hex(text), self._open()
+        if sha not in lua.scripts:
+            lua.learn(sha, text)
+            lua.used(sha)
+        elif sha in lua.evaluated:
+            lua.used(sha)
+        return lua.execute(sha, key_count, words, execute)
 
-    def evaluate_sha(self, sha: bytes, words: list[bytes]) -> Reply:
-        """Run a script given by its SHA-1."""
+    def evaluate_sha(self, sha: bytes, words: list[bytes], execute: Execute) -> Reply:
+        """Run a script given by its SHA-1; it executes commands by ``execute``."""
         key_count = _key_count(words)
-        sha = sha.lower()
-        if sha not in self._compiled:
+        sha, lua = sha.lower(), self._lua
+        if lua is None or sha not in lua.scripts:
             raise Refused(NO_SCRIPT)
-        return self._run(sha, key_count, words)
+        if sha in lua.evaluated:
+            lua.used(sha)
+        return lua.execute(sha, key_count, words, execute)
 
-    def _compile(self, sha: bytes, text: bytes) -> None:
-        if sha in self._compiled:
-            return
+    def _open(self) -> _Lua:
         if self._lua is None:
             self._lua = _open_lua()
-        script = self._lua.compile(text)
-        if isinstance(script, tuple):
-            problem = cast("tuple[None, bytes]", script)[1]
-            raise Refused(f"ERR Error compiling script (new function): {problem.decode(errors='replace')}")
-        self._compiled[sha] = script
-
-    def _run(self, sha: bytes, key_count: int, words: list[bytes]) -> Reply:
-        lua = self._lua
-        if lua is None:
-            raise Refused(NO_SCRIPT)
-        host = lua.host
-        host.command, host.runtime = self._command, lua.runtime
-        try:
-            if len(words) <= _LONGEST_FLAT:
-                result = lua.run(self._compiled[sha], key_count, *words[1:])
-            else:
-                table, keys, argv = lua.runtime.table_from, words[1 : key_count + 1], words[key_count + 1 :]
-                result = lua.run_with(self._compiled[sha], table([*keys]), table([*argv]))
-        finally:
-            host.command = host.runtime = None
-        return _from_lua(result, sha)
+        return self._lua
 
 
 def _key_count(words: list[bytes]) -> int:
-    count = int(words[0]) if words[0].lstrip(b"-").isdigit() else None
-    if count is None:
-        raise Refused("ERR value is not an integer or out of range")
+    count = integer(words[0])
     if count > len(words) - 1:
         raise Refused("ERR Number of keys can't be greater than number of args")
     if count < 0:
@@ -229,7 +237,7 @@ def _from_lua(result: object, sha: bytes) -> Reply:
     """Turn what the sandbox returned into a reply."""
     if type(result) is not tuple:
         return _scalar(result)
-    answer = cast("tuple[Any, ...]", result)
+    answer: tuple[Any, ...] = result  # pyright: ignore[reportUnknownVariableType]  # whatever Lua returned
     kind = answer[1]
     if kind == _FLAT:
         return [item if type(item) is bytes else _scalar(item) for item in answer[2:]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from docket_anyio._redis.memory.errors import NOT_A_FLOAT, NOT_AN_INTEGER, Refused
@@ -47,11 +46,6 @@ def bounded(start: int, stop: int, size: int) -> tuple[int, int]:
     first = max(0, start + size) if start < 0 else start
     last = stop + size if stop < 0 else stop
     return first, max(first, min(last, size - 1) + 1)
-
-
-def pairs(values: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return field and value, field and value as a dictionary."""
-    return dict(zip(values[::2], values[1::2], strict=True))
 
 
 def glob(pattern: bytes) -> re.Pattern[bytes]:

@@ -20,7 +20,7 @@ from docket_anyio._redis.memory import (
 )
 from docket_anyio._redis.memory.errors import OK, PONG, QUEUED, Refused, Status, wrong_arity
 from docket_anyio._redis.memory.keyspace import Command, Keyspace, Wait
-from docket_anyio._redis.memory.lua import Scripts
+from docket_anyio._redis.memory.lua import Execute, Scripts
 from docket_anyio._redis.memory.parsing import integer
 from docket_anyio._redis.memory.pubsub import Channels
 from docket_anyio._redis.memory.waiters import Waiters
@@ -65,13 +65,12 @@ class Server:
     clock: ServerClock = field(factory=ServerClock)
     keyspace: Keyspace = field(init=False)
     channels: Channels = field(factory=Channels, init=False)
-    scripts: Scripts = field(init=False)
+    scripts: Scripts = field(factory=Scripts, init=False)
     waiters: Waiters = field(init=False)
     _clients: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.keyspace = Keyspace(self.clock)
-        self.scripts = Scripts(self._run_from_script)
         self.waiters = Waiters(self.keyspace)
 
     def connect(self) -> Session:
@@ -108,7 +107,7 @@ class Server:
         return replies
 
     def _execute_queued(self, session: Session, words: list[bytes]) -> Reply:
-        name = words[0].upper() if words else b""
+        name = words[0].upper()
         if name == b"EXEC":
             return self._commit(session)
         if name == b"MULTI":
@@ -149,28 +148,28 @@ class Server:
         return replies
 
     def _run(self, session: Session, words: list[bytes]) -> Reply | Wait:
-        command = _FAST.get(words[0])
-        if command is not None and command.takes(len(words)):
-            return command.run(self.keyspace, words[1:])
+        known = _FAST.get(words[0])
+        if known is not None and known.takes(len(words)):
+            return known.run(self.keyspace, words[1:])
         command, args = _find(words)
         if isinstance(command, Command):
             return command.run(self.keyspace, args)
         return command.run(self, session, args)
 
     def _run_from_script(self, words: list[bytes]) -> Reply:
-        command = _FAST.get(words[0])
-        if command is not None and command.takes(len(words)):
-            return settled_in_script(command.run(self.keyspace, words[1:]))
+        known = _FAST.get(words[0])
+        if known is not None and known.takes(len(words)):
+            return settled_in_script(known.run(self.keyspace, words[1:]))
         command, args = _find_for_script(words)
         if isinstance(command, Command):
             return settled_in_script(command.run(self.keyspace, args))
         return command.run(self, _NOBODY, args)
 
-    def evaluate(self, run: Callable[[bytes, list[bytes]], Reply], args: list[bytes]) -> Reply:
+    def evaluate(self, run: Callable[[bytes, list[bytes], Execute], Reply], args: list[bytes]) -> Reply:
         """Run a script, in which the time stands still."""
         self.keyspace.in_script = True
         try:
-            return run(args[0], args[1:])
+            return run(args[0], args[1:], self._run_from_script)
         finally:
             self.keyspace.in_script = False
 
@@ -211,7 +210,7 @@ def _echo(_: Server, __: Session, args: list[bytes]) -> Reply:
 
 
 def _select(_: Server, __: Session, args: list[bytes]) -> Reply:
-    if integer(args[0], "ERR invalid DB index") != 0:
+    if integer(args[0]) != 0:
         raise Refused("ERR DB index is out of range")
     return OK
 

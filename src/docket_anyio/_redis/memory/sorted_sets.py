@@ -63,8 +63,6 @@ def _zadd(keys: Keyspace, args: list[bytes]) -> Reply:
             added += before is None
             changed += before != score
             members.put(member, score)
-    if not members.scores:
-        keys.remove(args[0])
     if b"INCR" in flags:
         return None if score is None else write_number(score)
     return changed if b"CH" in flags else added
@@ -108,9 +106,12 @@ def _zrank(keys: Keyspace, args: list[bytes]) -> Reply:
 
 def _score_range(low: bytes, high: bytes) -> ScoreRange:
     without_low, without_high = low[:1] == b"(", high[:1] == b"("
-    return ScoreRange(
-        number(low[without_low:], _NOT_A_RANGE), number(high[without_high:], _NOT_A_RANGE), without_low, without_high
-    )
+    return ScoreRange(_bound(low[without_low:]), _bound(high[without_high:]), without_low, without_high)
+
+
+def _bound(text: bytes) -> float:
+    # Redis reads a bound by strtod alone, for which no text at all is zero.
+    return number(text, _NOT_A_RANGE) if text else 0.0
 
 
 def _zcount(keys: Keyspace, args: list[bytes]) -> Reply:

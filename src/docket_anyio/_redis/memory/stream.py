@@ -108,12 +108,10 @@ class Stream:
         return found[::-1] if backwards else found
 
     def advance(self, group: Group, identifier: int) -> None:
-        """Note that the group was given an entry which may be the newest it has seen."""
-        if identifier <= group.last:
-            return
+        """Note that the group was given its next entry."""
         if group.entries_read is not None and not self._deleted_from(identifier):
             group.entries_read += 1
-        elif self.added:
+        else:
             group.entries_read = self._position(identifier)
         group.last = identifier
 
@@ -131,8 +129,6 @@ class Stream:
 
     def _position(self, identifier: int) -> int | None:
         """Return how many entries were ever added up to an id, or ``None`` where deletions hide it."""
-        if not self.added:
-            return 0
         if not self.ids and identifier < self.last:
             return self.added
         if identifier >= self.last:

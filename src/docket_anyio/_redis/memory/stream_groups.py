@@ -216,10 +216,8 @@ def _read_claim_value(wanted: _Claim, option: bytes, value: bytes, now: int) -> 
         wanted.delivered_at = now - given
     elif option == b"TIME":
         wanted.delivered_at = given
-    elif given < 0:
-        raise Refused("ERR Invalid RETRYCOUNT option argument for XCLAIM")
     else:
-        wanted.deliveries = given
+        wanted.deliveries = given if given >= 0 else None
 
 
 def _move(identifier: int, entry: Pending, consumer: Consumer) -> None:

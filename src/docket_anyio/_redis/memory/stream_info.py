@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from docket_anyio._redis.memory.errors import NO_SUCH_KEY, SYNTAX, Refused
+from docket_anyio._redis.memory.errors import NO_SUCH_KEY, Refused
 from docket_anyio._redis.memory.keyspace import Command, Keyspace
 from docket_anyio._redis.memory.parsing import integer
 from docket_anyio._redis.memory.stream import Consumer, Group, Stream, write_id
@@ -36,10 +36,8 @@ def _head(stream: Stream) -> list[Reply]:
 
 def _xinfo_stream(keys: Keyspace, args: list[bytes]) -> Reply:
     stream, options = _find(keys, args[0]), args[1:]
-    if options and (options[0].upper() != b"FULL" or len(options) not in (1, 3)):
-        raise Refused(SYNTAX)
-    if len(options) == 3 and options[1].upper() != b"COUNT":
-        raise Refused(SYNTAX)
+    if [word.upper() for word in options[:2]] != [b"FULL", b"COUNT"][: len(options)] or len(options) not in (0, 1, 3):
+        raise Refused("ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP.")
     count = integer(options[2]) if len(options) == 3 else _FULL_COUNT
     if options:
         return _full(stream, _FULL_COUNT if count < 0 else count or None)

@@ -29,7 +29,6 @@ _DOLLAR_IN_GROUP: Final = (
 class _Read:
     """What a read asks for."""
 
-    name: str
     count: int | None = None
     block: int | None = None
     group: bytes | None = None
@@ -38,11 +37,13 @@ class _Read:
     streams: list[tuple[bytes, bytes]] = field(factory=list[tuple[bytes, bytes]])
 
 
-def _read_options(args: list[bytes], name: str) -> _Read:
-    wanted, at = _Read(name), 0
+def _read_options(keys: Keyspace, args: list[bytes], name: str) -> _Read:
+    wanted, at = _Read(), 0
     while at < len(args):
         option, more = args[at].upper(), len(args) - at - 1
         if option == b"BLOCK" and more:
+            if keys.in_script:
+                raise Refused(f"ERR {name} command is not allowed with BLOCK option from scripts")
             wanted.block = integer(args[at + 1], "ERR timeout is not an integer or out of range")
             if wanted.block < 0:
                 raise Refused("ERR timeout is negative")
@@ -59,12 +60,12 @@ def _read_options(args: list[bytes], name: str) -> _Read:
             wanted.streams = list(zip(words[: len(words) // 2], words[len(words) // 2 :], strict=True))
             break
         elif option == b"GROUP" and more >= 2:
-            if name != "xreadgroup":
+            if name != "XREADGROUP":
                 raise Refused("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.")
             wanted.group, wanted.consumer = args[at + 1], args[at + 2]
             at += 3
         elif option == b"NOACK":
-            if name != "xreadgroup":
+            if name != "XREADGROUP":
                 raise Refused("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.")
             wanted.acknowledged = True
             at += 1
@@ -72,7 +73,7 @@ def _read_options(args: list[bytes], name: str) -> _Read:
             raise Refused(SYNTAX)
     if not wanted.streams:
         raise Refused(SYNTAX)
-    if name == "xreadgroup" and wanted.group is None:
+    if name == "XREADGROUP" and wanted.group is None:
         raise Refused("ERR Missing GROUP option for XREADGROUP")
     return wanted
 
@@ -87,11 +88,6 @@ def _look(wanted: _Read, streams: list[tuple[bytes, partial[Reply]]]) -> Reply |
     if found or wanted.block is None:
         return found or None
     return Wait({key: partial(look, woken=True) for key, look in streams}, wanted.block)
-
-
-def _refuse_block_in_script(keys: Keyspace, wanted: _Read) -> None:
-    if wanted.block is not None and keys.in_script:
-        raise Refused(f"ERR {wanted.name} command is not allowed with BLOCK option from scripts")
 
 
 def _newer(keys: Keyspace, key: bytes, after: int, count: int | None, *, woken: bool = False) -> Reply:
@@ -112,8 +108,7 @@ def _newest(stream: Stream, *, woken: bool) -> int:
 
 
 def _xread(keys: Keyspace, args: list[bytes]) -> Reply | Wait:
-    wanted = _read_options(args, "xread")
-    _refuse_block_in_script(keys, wanted)
+    wanted = _read_options(keys, args, "XREAD")
     looks: list[tuple[bytes, partial[Reply]]] = []
     for key, text in wanted.streams:
         stream = keys.find(key, Stream)
@@ -177,8 +172,7 @@ def _history(keys: Keyspace, key: bytes, after: int, wanted: _Read) -> Reply:
 
 
 def _xreadgroup(keys: Keyspace, args: list[bytes]) -> Reply | Wait:
-    wanted = _read_options(args, "xreadgroup")
-    _refuse_block_in_script(keys, wanted)
+    wanted = _read_options(keys, args, "XREADGROUP")
     looks: list[tuple[bytes, partial[Reply]]] = []
     for key, text in wanted.streams:
         stream = keys.find(key, Stream)

@@ -81,12 +81,10 @@ class _Trim:
             return stream.trim(bisect_left(stream.ids, self.threshold))
         return 0
 
-    def check(self, *, trimming: bool) -> None:
+    def check(self) -> None:
         """Refuse options that don't fit together."""
         if self.limit is not None and self.strategy is None:
             raise Refused("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")
-        if trimming and self.strategy is None:
-            raise Refused("ERR syntax error, XTRIM must be called with a trimming strategy")
         if self.limit is not None and not self.approximate:
             raise Refused("ERR syntax error, LIMIT cannot be used without the special ~ option")
 
@@ -130,7 +128,7 @@ def _read_trim(words: list[bytes], *, trimming: bool) -> tuple[_Trim, int]:
         else:
             _check_new_id(words[at])
             break
-    trim.check(trimming=trimming)
+    trim.check()
     return trim, at
 
 

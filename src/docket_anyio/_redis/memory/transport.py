@@ -67,10 +67,8 @@ def _encode_word(word: Argument) -> bytes:
 
 def _finished(answer: Reply | Refused | Disconnected) -> Reply:
     """Return an answer as the caller gets it, or raise what it is."""
-    if type(answer) is Status:
-        return bytes(answer)
     if isinstance(answer, Refused):
-        raise answer.as_reply() from None
+        raise answer.as_reply()
     if isinstance(answer, Disconnected):
         raise answer
     return answer

@@ -1,0 +1,58 @@
+"""The tasks that pydocket and docket-anyio share: the same names, and each library's own markers."""
+
+import os
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path  # noqa: F401 - in the arguments of tests
+from typing import Any
+
+import anyio
+
+from tests.journal import Journal
+
+
+class Boom(Exception):
+    """An exception with more than a message in it."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message, code)
+        self.code = code
+
+
+def make_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[Any]]]:
+    """Return the tasks for one of the libraries.
+
+    Args:
+        library: ``docket`` or ``docket_anyio``.
+        journal: Where they write what they do.
+    """
+
+    async def echo(value: Any, *, more: Any = None) -> Any:
+        journal.write("echo", 0)
+        return value if more is None else (value, more)
+
+    async def nothing() -> None:
+        pass
+
+    async def boom(message: str) -> None:
+        raise Boom(message, 42)
+
+    async def flaky(number: int, failures: int, retry: Any = library.Retry(attempts=3)) -> int:
+        journal.write("flaky", number, retry.attempt)
+        if retry.attempt <= failures:
+            raise ValueError(f"attempt {retry.attempt} fails")
+        return retry.attempt
+
+    async def flaky_later(
+        number: int, failures: int, retry: Any = library.Retry(attempts=3, delay=timedelta(seconds=0.4))
+    ) -> int:
+        return await flaky(number, failures, retry)
+
+    async def hold(number: int, path: str, retry: Any = library.Retry(attempts=5)) -> int:
+        """Run until a file is there."""
+        journal.write("hold", number, retry.attempt)
+        while not os.path.exists(path):  # noqa: ASYNC110, ASYNC240, PTH110 - opened by another process
+            await anyio.sleep(0.01)
+        return retry.attempt
+
+    return [echo, nothing, boom, flaky, flaky_later, hold]
