@@ -39,7 +39,12 @@ ENDINGS = {
 async def open_broker(store: Store, *, execution_ttl: timedelta = TTL) -> AsyncGenerator[Broker]:
     redis = connect(parse_url(store.url))
     async with redis:
-        yield Broker(redis, Keys(store.docket_name, bare_results=store.kind == "memory"), execution_ttl)
+        yield Broker(
+            redis,
+            Keys(store.docket_name, bare_results=store.kind == "memory"),
+            execution_ttl,
+            in_process=store.kind == "memory",
+        )
 
 
 async def claim(broker: Broker, worker: str = "W") -> Delivery:

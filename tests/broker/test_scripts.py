@@ -71,13 +71,14 @@ async def every_transition(broker: Broker) -> None:
     queue, window = broker.queue, timedelta(seconds=10)
     delivery = await running(broker)
     await queue.renew("W", [delivery.receipt])
-    await queue.again(delivery, evolve(delivery.message, when=LATER), due=False)
+    await queue.again(delivery, evolve(delivery.message, when=LATER), NOW, due=False)
     await queue.promote(LATER, limit=1)
     delivery = await claim(broker)
     await queue.start(delivery, "W", NOW)
     await queue.hand_back(delivery)
     delivery = await claim(broker)
     await queue.start(delivery, "W", NOW)
+    await broker.progress.increment(KEY, 1, NOW, generation=1)
     await queue.settle(delivery, ENDINGS[Step.FAIL], NOW)
     await queue.schedule(PARKED, due=False)
     await queue.cancel(KEY, NOW)
@@ -85,12 +86,16 @@ async def every_transition(broker: Broker) -> None:
     await broker.presence.depart("W", ["send", "receive"])
     async with broker.open_intake("W") as intake:
         await intake.take_sweep(window)
+    async with broker.locks.try_automatic(window):
+        pass
+    await broker.backlog.survey(NOW)
+    await broker.backlog.clear(NOW)
 
 
 async def test_the_headers_name_what_the_calls_send(broker: Broker) -> None:
     names = {scripts.load(name).sha: name for name in NAMES}
     recording = Recording(broker.redis.transport, names)
-    await every_transition(Broker(Redis(recording), broker.keys, broker.execution_ttl))
+    await every_transition(Broker(Redis(recording), broker.keys, broker.execution_ttl, broker.in_process))
     assert {name for name, _, _ in recording.calls} == set(NAMES)
     wrong = [
         (name, keys, arguments)

@@ -100,13 +100,15 @@ async def take(scene: Scene, step: Step) -> None:
         case Step.COMPLETE | Step.FAIL | Step.STOP:
             await queue.settle(delivery, ENDINGS[step], NOW)
         case Step.AGAIN_NOW:
-            await queue.again(delivery, evolve(delivery.message, attempt=2), due=True)
+            await queue.again(delivery, evolve(delivery.message, attempt=2), NOW, due=True)
         case Step.AGAIN_LATER:
-            await queue.again(delivery, evolve(delivery.message, attempt=2, when=LATER), due=False)
+            await queue.again(delivery, evolve(delivery.message, attempt=2, when=LATER), NOW, due=False)
         case Step.HAND_BACK:
             await queue.hand_back(delivery)
         case Step.CANCEL:
             await queue.cancel(KEY, NOW)
+        case Step.CLEAR:
+            await scene.broker.backlog.clear(NOW)
 
 
 @pytest.mark.parametrize("step", Step, ids=lambda step: step.name.lower())

@@ -40,6 +40,7 @@ def test_three_states_are_the_end(state: ExecutionState) -> None:
         (Step.AGAIN_LATER, (RUNNING,), SCHEDULED),
         (Step.HAND_BACK, (QUEUED, RUNNING), QUEUED),
         (Step.CANCEL, (None, SCHEDULED, QUEUED, RUNNING), CANCELLED),
+        (Step.CLEAR, (SCHEDULED, QUEUED), CANCELLED),
     ],
     ids=lambda value: value.name if isinstance(value, Step) else "",
 )

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Protocol, Self
 
+import anyio
 from attrs import define, evolve, field
 
 from docket_anyio._broker.broker import Broker
@@ -39,6 +40,7 @@ class ExecutionProgress:
     key: str
     _generation: int = field(default=0, repr=False, alias="generation")
     _known: ProgressRecord | None = field(default=None, init=False)
+    _turns: anyio.Lock | None = field(default=None, init=False, repr=False)
 
     @classmethod
     async def create(cls, docket: HasBroker, key: str) -> Self:
@@ -79,10 +81,11 @@ class ExecutionProgress:
             RedisUnavailable: Redis cannot be reached; it may have been counted.
         """
         check_at_least("the amount of progress", amount, 1)
-        now = self._broker.clock.now()
-        told = await self._broker.progress.increment(self.key, amount, now, generation=self._generation)
-        done = (self.current or 0) + amount
-        self._known = told or evolve(self._known or _UNSET, current=done, updated_at=now)
+        async with self._turn():
+            now = self._broker.clock.now()
+            told = await self._broker.progress.increment(self.key, amount, now, generation=self._generation)
+            done = (self.current or 0) + amount
+            self._known = told or evolve(self._known or _UNSET, current=done, updated_at=now)
 
     async def set_total(self, total: int) -> None:
         """Say how much there is to do, at least 1.
@@ -92,9 +95,10 @@ class ExecutionProgress:
             RedisUnavailable: Redis cannot be reached. Saying it again is safe.
         """
         check_at_least("the total of a progress", total, 1)
-        now = self._broker.clock.now()
-        told = await self._broker.progress.set_total(self.key, total, now, generation=self._generation)
-        self._known = told or evolve(self._known or _UNSET, total=total, updated_at=now)
+        async with self._turn():
+            now = self._broker.clock.now()
+            told = await self._broker.progress.set_total(self.key, total, now, generation=self._generation)
+            self._known = told or evolve(self._known or _UNSET, total=total, updated_at=now)
 
     async def set_message(self, message: str | None) -> None:
         """Say what is being done; ``None`` takes back what was said.
@@ -102,9 +106,10 @@ class ExecutionProgress:
         Raises:
             RedisUnavailable: Redis cannot be reached. Saying it again is safe.
         """
-        now = self._broker.clock.now()
-        told = await self._broker.progress.set_message(self.key, message, now, generation=self._generation)
-        self._known = told or evolve(self._known or _UNSET, message=message, updated_at=now)
+        async with self._turn():
+            now = self._broker.clock.now()
+            told = await self._broker.progress.set_message(self.key, message, now, generation=self._generation)
+            self._known = told or evolve(self._known or _UNSET, message=message, updated_at=now)
 
     async def sync(self) -> None:
         """Read again how far it has come.
@@ -112,8 +117,15 @@ class ExecutionProgress:
         Raises:
             RedisUnavailable: Redis cannot be reached.
         """
-        _, progress = await self._broker.records.read_with_progress(self.key)
-        self.take(progress)
+        async with self._turn():
+            _, progress = await self._broker.records.read_with_progress(self.key)
+            self.take(progress)
+
+    def _turn(self) -> anyio.Lock:
+        # Replies may be taken in another order than that of the reports: with one at a time, the last one tells.
+        if self._turns is None:
+            self._turns = anyio.Lock()
+        return self._turns
 
     def take(self, progress: ProgressRecord | None) -> None:
         """Take over what was read, by the execution that this belongs to. Not for users."""

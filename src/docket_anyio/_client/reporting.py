@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import ClassVar
 
 from attrs import evolve, field, frozen
 
@@ -18,6 +19,8 @@ class Progress:
     Give it as a parameter's default: ``async def load(progress: Progress = Progress())``. Each run starts with 0 of 100
     and is the only one that reports through the value that it is given.
     """
+
+    kind: ClassVar[str] = "progress"
 
     _run: ExecutionProgress | None = field(default=None, kw_only=True, repr=False, alias="run")
 

@@ -140,7 +140,7 @@ class Runner:
     async def _settle(self, delivery: Delivery, settlement: Settlement) -> Answer | None:
         return await self._supervisor.until_done("settling runs", lambda: self._apply(delivery, settlement))
 
-    async def _apply(self, delivery: Delivery, settlement: Settlement) -> Answer | None:
+    async def _apply(self, delivery: Delivery, settlement: Settlement) -> Answer | None:  # noqa: ASYNC910 - private; starting was a checkpoint
         queue, now, message = self._broker.queue, self._broker.clock.now(), delivery.message
         match settlement:
             case Finish():

@@ -10,6 +10,7 @@ from attrs import field, frozen
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.registry import TaskFunction
+from docket_anyio.exceptions import CorruptMessage
 
 _SHOWN = 20
 
@@ -145,6 +146,9 @@ def _list(executions: Iterable[Execution[Any]]) -> str:
 
 
 def _call(execution: Execution[Any]) -> str:
-    given = [repr(each) for each in execution.args]
+    try:
+        given = [repr(each) for each in execution.args]
+    except CorruptMessage:
+        return "(arguments that cannot be unpickled here)"
     given += [f"{name}={value!r}" for name, value in execution.kwargs.items()]
     return f"({', '.join(given)})"
