@@ -13,7 +13,19 @@ from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.keys import Keys
 from docket_anyio._model.events import StateChanged
 from docket_anyio._model.lifecycle import ExecutionState, Step
-from tests.broker.brokers import ENDINGS, KEY, LATER, MESSAGE, NOW, PARKED, claim, ended, open_broker, published, running
+from tests.broker.brokers import (
+    ENDINGS,
+    KEY,
+    LATER,
+    MESSAGE,
+    NOW,
+    PARKED,
+    claim,
+    ended,
+    open_broker,
+    published,
+    running,
+)
 from tests.conftest import Store
 
 AT_NOW, AT_LATER = "2026-11-22T03:50:03.727689+00:00", "2026-11-22T03:51:03.727689+00:00"

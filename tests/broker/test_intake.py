@@ -112,12 +112,12 @@ async def test_what_is_pending_under_the_own_name_is_found(broker: Broker, intak
 async def test_what_is_pending_and_was_deleted_is_no_message(broker: Broker, intake: Intake) -> None:
     delivery = await queued(broker)
     await broker.redis.xdel(broker.keys.stream, delivery.receipt)
-    assert await intake.own_pending() == [
-        Undecodable(delivery.receipt, "the message was deleted while it was pending")
-    ]
+    assert await intake.own_pending() == [Undecodable(delivery.receipt, "the message was deleted while it was pending")]
 
 
-@pytest.mark.parametrize("fields", [{"x": "y"}, {"key": "K"}, {"key": b"\xff", "when": "x"}], ids=["odd", "part", "bytes"])
+@pytest.mark.parametrize(
+    "fields", [{"x": "y"}, {"key": "K"}, {"key": b"\xff", "when": "x"}], ids=["odd", "part", "bytes"]
+)
 async def test_what_is_no_message_is_told_and_can_be_discarded(
     broker: Broker, intake: Intake, fields: dict[str, str]
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from docket_anyio._broker.broker import Broker
-from docket_anyio._broker.queue import Answer, Ending, Promotion
+from docket_anyio._broker.queue import Answer, Ending, Promotion, Refusal
 from docket_anyio._model.codec import decode_result
 from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._model.message import Delivery
@@ -100,20 +100,20 @@ async def test_a_task_for_later_is_parked(broker: Broker) -> None:
 async def test_a_key_that_waits_is_taken(broker: Broker, first: object, due: bool) -> None:
     await broker.queue.schedule(MESSAGE if first is MESSAGE else PARKED, due=first is MESSAGE)
     before = await everything(broker)
-    assert await broker.queue.schedule(evolve(MESSAGE, task="other"), due=due) is None
+    assert await broker.queue.schedule(evolve(MESSAGE, task="other"), due=due) is Refusal.TAKEN
     assert await everything(broker) == before
 
 
 async def test_a_key_that_runs_is_taken(broker: Broker) -> None:
     await running(broker)
     before = await everything(broker)
-    assert await broker.queue.schedule(MESSAGE, due=True) is None
+    assert await broker.queue.schedule(MESSAGE, due=True) is Refusal.TAKEN
     assert await everything(broker) == before
 
 
 async def test_a_key_that_an_old_docket_knows_is_taken(broker: Broker) -> None:
     await broker.redis.set(broker.keys.known(KEY), b"1")
-    assert await broker.queue.schedule(MESSAGE, due=True) is None
+    assert await broker.queue.schedule(MESSAGE, due=True) is Refusal.TAKEN
 
 
 @pytest.mark.parametrize("step", ENDINGS, ids=lambda step: step.name.lower())
@@ -343,7 +343,7 @@ async def test_the_progress_of_a_newer_run_is_left_alone(broker: Broker) -> None
 async def test_a_run_is_followed_by_another_now(broker: Broker) -> None:
     delivery = await running(broker)
     successor = evolve(delivery.message, attempt=2)
-    assert await broker.queue.again(delivery, successor, due=True) is Answer.AGAIN
+    assert await broker.queue.again(delivery, successor, NOW, due=True) is Answer.AGAIN
     assert set(await record(broker)) == WAITING | {"stream_id"}
     assert await pending(broker) == 0
     (message,) = await entries(broker)
@@ -354,7 +354,7 @@ async def test_a_run_is_followed_by_another_now(broker: Broker) -> None:
 async def test_a_run_is_followed_by_another_later(broker: Broker) -> None:
     delivery = await running(broker)
     successor = evolve(delivery.message, attempt=2, when=LATER)
-    assert await broker.queue.again(delivery, successor, due=False) is Answer.AGAIN
+    assert await broker.queue.again(delivery, successor, NOW, due=False) is Answer.AGAIN
     assert set(await record(broker)) == WAITING
     assert (await entries(broker), await pending(broker)) == ([], 0)
     parked = await broker.redis.hgetall(broker.keys.parked(KEY))
@@ -365,7 +365,7 @@ async def test_a_run_is_followed_by_another_later(broker: Broker) -> None:
 async def test_a_cancelled_run_is_followed_by_none(broker: Broker) -> None:
     delivery = await running(broker)
     await broker.queue.cancel(KEY, NOW)
-    assert await broker.queue.again(delivery, delivery.message, due=True) is Answer.CANCELLED
+    assert await broker.queue.again(delivery, delivery.message, NOW, due=True) is Answer.CANCELLED
     assert (await entries(broker), await pending(broker)) == ([], 0)
     assert await state_of(broker) is ExecutionState.CANCELLED
 
@@ -453,9 +453,9 @@ async def test_a_cancelled_key_with_a_time_to_live_of_zero_is_gone(anyio_backend
 REPEATED: dict[str, Callable[[Broker, Delivery], Awaitable[object]]] = {
     "settle": lambda broker, delivery: broker.queue.settle(delivery, ENDINGS[Step.COMPLETE], LATER),
     "settle with an error": lambda broker, delivery: broker.queue.settle(delivery, ENDINGS[Step.FAIL], LATER),
-    "again now": lambda broker, delivery: broker.queue.again(delivery, delivery.message, due=True),
+    "again now": lambda broker, delivery: broker.queue.again(delivery, delivery.message, NOW, due=True),
     "again later": lambda broker, delivery: broker.queue.again(
-        delivery, evolve(delivery.message, when=LATER), due=False
+        delivery, evolve(delivery.message, when=LATER), NOW, due=False
     ),
     "hand back": lambda broker, delivery: broker.queue.hand_back(delivery),
     "discard": lambda broker, delivery: broker.queue.discard(delivery.receipt),

@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Iterator
 from functools import partial
-from hashlib import sha1
 from typing import Any
 
 import anyio
@@ -149,7 +148,8 @@ def close(one: Any, other: Any) -> bool:
         # A time follows its name in XINFO; in a pending entry it is the third, or in XINFO the second of three.
         pairs = zip([None, *one], one, other, strict=False)
         return len(one) == len(other) and all(
-            any(label == name for name in TREE_SIZES) or (close(*pair) if at == 2 or label == b"idle" or big_or_list(pair[0]) else pair[0] == pair[1])
+            any(label == name for name in TREE_SIZES)
+            or (close(*pair) if at == 2 or label == b"idle" or big_or_list(pair[0]) else pair[0] == pair[1])
             for at, (label, *pair) in enumerate(pairs)
         )
     if type(one) is int and type(other) is int:

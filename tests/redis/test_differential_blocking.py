@@ -38,7 +38,8 @@ blocked = st.one_of(
     command(b"XREAD", b"BLOCK", b"0", b"STREAMS", b"s1", b"s2", b"$", b"$"),
 )
 deeds = st.one_of(
-    *[command(b"XADD", stream, st.integers(1, 60).map(lambda ms: b"%d-*" % ms), b"f", b"v").map(lambda words: [words])] * 4,
+    *[command(b"XADD", stream, st.integers(1, 60).map(lambda ms: b"%d-*" % ms), b"f", b"v").map(lambda words: [words])]
+    * 4,
     st.sampled_from(
         [
             [[b"DEL", b"s1"]],

@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from docket_anyio._broker import scripts
 from docket_anyio._broker.errors import redis_errors, refused
 from docket_anyio._broker.keys import GROUP, Keys
+from docket_anyio._broker.strikes import BEFORE_ALL
 from docket_anyio._model.codec import encode_message, encode_result, encode_result_entry
 from docket_anyio._model.events import encode_state_event
 from docket_anyio._model.lifecycle import ExecutionState
@@ -84,7 +85,7 @@ class Queue:
     _execution_ttl: timedelta
 
     async def schedule(
-        self, message: TaskMessage, *, due: bool, replace: bool = False, last_strike: str
+        self, message: TaskMessage, *, due: bool, replace: bool = False, last_strike: str = BEFORE_ALL
     ) -> int | Refusal:
         """Add a task, or put it in the place of what is under its key.
 
@@ -92,7 +93,7 @@ class Queue:
             message: The task.
             due: It goes to the stream at once, and is not parked until its time.
             replace: Whatever waits under the key is dropped, and what runs is superseded.
-            last_strike: Where the last strike stands that the caller has looked at.
+            last_strike: Where the last strike stands that the caller has looked at: none is newer, or it is ``STALE``.
 
         Returns:
             The generation, or why nothing was changed.
@@ -101,7 +102,7 @@ class Queue:
         return _scheduled(await self._run(_SCHEDULE, keys, args))
 
     async def schedule_many(
-        self, messages: Sequence[tuple[TaskMessage, bool]], *, replace: bool = False, last_strike: str
+        self, messages: Sequence[tuple[TaskMessage, bool]], *, replace: bool = False, last_strike: str = BEFORE_ALL
     ) -> list[int | Refusal | RedisRefused]:
         """Add many tasks in one round trip; each is a transition of its own.
 
