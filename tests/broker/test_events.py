@@ -92,9 +92,9 @@ async def test_settling_where_nothing_is_kept(anyio_backend: object, store: Stor
 async def test_running_again(broker: Broker) -> None:
     delivery = await running(broker)
     successor = evolve(delivery.message, when=LATER, attempt=2)
-    again = await announced(broker, lambda: broker.queue.again(delivery, successor, due=False))
+    again = await announced(broker, lambda: broker.queue.again(delivery, successor, NOW, due=False))
     assert again == [event("scheduled", when=AT_LATER)]
-    assert await announced(broker, lambda: broker.queue.again(delivery, successor, due=False)) == []
+    assert await announced(broker, lambda: broker.queue.again(delivery, successor, NOW, due=False)) == []
 
 
 async def test_handing_back(broker: Broker) -> None:
@@ -129,7 +129,7 @@ async def test_a_cancelled_delivery_is_announced_when_it_is_dropped(broker: Brok
     await broker.queue.cancel(KEY, LATER)
     drop = {
         "start": lambda: broker.queue.start(delivery, "W", NOW),
-        "again": lambda: broker.queue.again(delivery, delivery.message, due=True),
+        "again": lambda: broker.queue.again(delivery, delivery.message, NOW, due=True),
         "hand back": lambda: broker.queue.hand_back(delivery),
     }[what]
     assert await announced(broker, drop) == [event("cancelled", completed_at=AT_LATER)]

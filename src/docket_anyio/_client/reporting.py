@@ -20,7 +20,7 @@ class Progress:
     and is the only one that reports through the value that it is given.
     """
 
-    kind: ClassVar[str] = "progress"
+    kind: ClassVar[str] = "Progress"
 
     _run: ExecutionProgress | None = field(default=None, kw_only=True, repr=False, alias="run")
 

@@ -30,7 +30,7 @@ class _Repeats:
 
     __slots__ = ()
 
-    kind: ClassVar[str] = "perpetual or cron"
+    kind: ClassVar[str] = "Perpetual or Cron"
     precedence: ClassVar[int] = 2  # a failure is first offered to a retry
 
     automatic: bool

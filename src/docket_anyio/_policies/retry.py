@@ -29,7 +29,7 @@ class _RunAgain:
 
     __slots__ = ()
 
-    kind: ClassVar[str] = "retry"
+    kind: ClassVar[str] = "Retry"
     precedence: ClassVar[int] = 1
 
     attempts: int | None

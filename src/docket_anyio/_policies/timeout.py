@@ -28,7 +28,7 @@ class Timeout:
         InvalidSetting: ``base`` is not longer than zero.
     """
 
-    kind: ClassVar[str] = "timeout"
+    kind: ClassVar[str] = "Timeout"
 
     base: timedelta
     _scope: CancelScope | None = field(default=None, kw_only=True, repr=False)
