@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from docket_anyio import testing as testing
+from docket_anyio._client.agenda import Agenda as Agenda
 from docket_anyio._client.calls import TaskCall as TaskCall
 from docket_anyio._client.docket import Docket as Docket
 from docket_anyio._client.execution import Disposition as Disposition
 from docket_anyio._client.execution import Execution as Execution
+from docket_anyio._client.progress import ExecutionProgress as ExecutionProgress
 from docket_anyio._client.reporting import Progress as Progress
+from docket_anyio._client.snapshot import DocketSnapshot as DocketSnapshot
+from docket_anyio._client.snapshot import RunningExecution as RunningExecution
 from docket_anyio._client.strike_list import StrikeList as StrikeList
+from docket_anyio._model.events import ProgressEvent as ProgressEvent
+from docket_anyio._model.events import StateEvent as StateEvent
 from docket_anyio._model.lifecycle import ExecutionState as ExecutionState
+from docket_anyio._model.snapshot import WorkerInfo as WorkerInfo
+from docket_anyio._model.strikes import LiteralOperator as LiteralOperator
+from docket_anyio._model.strikes import Operator as Operator
+from docket_anyio._model.strikes import StrikeInstruction as StrikeInstruction
 from docket_anyio._policies.perpetual import Cron as Cron
 from docket_anyio._policies.perpetual import Perpetual as Perpetual
 from docket_anyio._policies.retry import ExponentialRetry as ExponentialRetry
@@ -21,19 +32,30 @@ from docket_anyio.exceptions import ExecutionCancelled as ExecutionCancelled
 
 __version__ = version("docket-anyio")
 __all__ = [
+    "Agenda",
     "Cron",
     "Disposition",
     "Docket",
+    "DocketSnapshot",
     "Execution",
     "ExecutionCancelled",
+    "ExecutionProgress",
     "ExecutionState",
     "ExponentialRetry",
+    "LiteralOperator",
+    "Operator",
     "Perpetual",
     "Progress",
+    "ProgressEvent",
     "Retry",
+    "RunningExecution",
+    "StateEvent",
+    "StrikeInstruction",
     "StrikeList",
     "TaskCall",
     "Timeout",
     "Worker",
+    "WorkerInfo",
     "__version__",
+    "testing",
 ]

@@ -1,0 +1,57 @@
+"""The context of a trace travels with a task."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from docket_anyio import Docket, Retry
+from tests.dockets import running
+
+trace = pytest.importorskip("opentelemetry.trace")
+
+TRACEPARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def flaky(retry: Retry = Retry(attempts=2, delay=timedelta(hours=1))) -> None:
+    raise ValueError("not yet")
+
+
+async def quick() -> None: ...
+
+
+def span() -> AbstractContextManager[Any]:
+    context = trace.SpanContext(
+        trace_id=0x0AF7651916CD43DD8448EB211C80319C,
+        span_id=0xB7AD6B7169203331,
+        is_remote=False,
+        trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
+    )
+    return trace.use_span(trace.NonRecordingSpan(context))
+
+
+async def test_a_message_says_which_trace_it_belongs_to(docket: Docket) -> None:
+    with span():
+        await docket.add(quick)()
+    await docket.add(quick)()
+    async with docket.redis() as redis:
+        (_, first), (_, second) = await redis.xrange(f"{docket.name}:stream")
+    assert first[b"traceparent"] == TRACEPARENT
+    assert b"traceparent" not in second
+
+
+async def test_it_stays_with_the_task_while_it_is_parked_and_when_it_is_tried_again(docket: Docket) -> None:
+    with span():
+        await docket.add(flaky, when=datetime.now(UTC) + timedelta(milliseconds=50), key="K")()
+    async with docket.redis() as redis, running(docket):
+        assert await redis.hget(f"{docket.name}:K", "traceparent") == TRACEPARENT
+        with anyio.fail_after(5):
+            # Parked once more, for the second attempt: it has been to the stream and back.
+            while await redis.hget(f"{docket.name}:K", "attempt") != b"2":  # noqa: ASYNC110 - only Redis knows
+                await anyio.sleep(0.005)
+        assert await redis.hget(f"{docket.name}:K", "traceparent") == TRACEPARENT
+    await docket.cancel("K")
