@@ -91,7 +91,9 @@ def test_a_function_that_cannot_be_imported_travels_by_value() -> None:
 
 @pytest.mark.parametrize("error", [TypeError("no"), RuntimeError("no"), ZeroDivisionError("no")])
 def test_what_cannot_be_pickled_says_so(error: Exception) -> None:
-    with pytest.raises(NotSerializable, match=f"the arguments of task 'send' cannot be pickled: {type(error).__name__}"):
+    with pytest.raises(
+        NotSerializable, match=f"the arguments of task 'send' cannot be pickled: {type(error).__name__}"
+    ):
         codec.dump_arguments((Unpicklable(error),), {}, "send")
 
 
@@ -290,7 +292,8 @@ def test_a_result_of_somebody_else(stored: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "stored", [b"", b"\xff", b"[]", b"5", b"null", b"{}", b'{"value": 5}', b'{"value": "x"}', b'{"data": 5}', b'{"data": "?"}']
+    "stored",
+    [b"", b"\xff", b"[]", b"5", b"null", b"{}", b'{"value": 5}', b'{"value": "x"}', b'{"data": 5}', b'{"data": "?"}'],
 )
 def test_a_result_that_cannot_be_read(stored: bytes) -> None:
     with pytest.raises(CorruptMessage, match="a stored result that cannot be read"):
@@ -322,7 +325,9 @@ def test_a_state_event_of_a_script_is_compact() -> None:
     assert decode_state_event(payload) == StateChanged("clé", ExecutionState.QUEUED)
 
 
-@pytest.mark.parametrize("payload", [b"", b"{}", b"[]", b"5", b"\xff", b'{"key": "K"}', b'{"key": "K", "state": "odd"}'])
+@pytest.mark.parametrize(
+    "payload", [b"", b"{}", b"[]", b"5", b"\xff", b'{"key": "K"}', b'{"key": "K", "state": "odd"}']
+)
 def test_a_state_event_that_cannot_be_read(payload: bytes) -> None:
     with pytest.raises(CorruptMessage, match="a state event that cannot be read"):
         decode_state_event(payload)

@@ -28,7 +28,9 @@ FINE = """
 
 @pytest.mark.parametrize("key", RESERVED)
 def test_a_key_of_the_dockets_own_is_refused(key: str) -> None:
-    with pytest.raises(InvalidKey, match="would collide with one of the docket's own keys; put a prefix before it") as e:
+    with pytest.raises(
+        InvalidKey, match="would collide with one of the docket's own keys; put a prefix before it"
+    ) as e:
         check_key(key)
     assert repr(key) in str(e.value)
 

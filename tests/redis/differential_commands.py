@@ -24,7 +24,22 @@ SCORES = [b"0", b"1", b"2", b"2.5", b"-1", b"1795319404.0835", b"+inf", b"-inf",
 IDS = [b"1-1", b"1-2", b"2-1", b"3-0", b"5-5", b"7", b"9-1", b"12-3", b"15-0"]
 GROUPS = [b"g1", b"g2"]
 CONSUMERS = [b"c1", b"c2"]
-JUNK = [b"x", b"-1", b"1.5", b"", b"9223372036854775808", b"0", b"count", b"nan", b"1-", b"*", b"$", b"(1", b"-", b"1-1-1"]
+JUNK = [
+    b"x",
+    b"-1",
+    b"1.5",
+    b"",
+    b"9223372036854775808",
+    b"0",
+    b"count",
+    b"nan",
+    b"1-",
+    b"*",
+    b"$",
+    b"(1",
+    b"-",
+    b"1-1-1",
+]
 # Far enough apart that the milliseconds between two servers do not decide.
 LONG_IDLE, SHORT_IDLE = b"5000000", b"1000000"
 
@@ -112,7 +127,14 @@ def key_commands() -> list[Strategy]:
         command(b"RENAME", k, k),
         command(pick(b"DBSIZE", b"PING")),
         command(b"KEYS", of([b"*", b"s*", b"?1", b"[hz]1", b"s[^0]*", b"\\s1", b"str[1-1]", b"[", b"h1"])),
-        command(b"SCAN", b"0", optional(b"MATCH", of([b"*1", b"s*"])), optional(b"TYPE", pick(b"hash", b"zset")), b"COUNT", b"1000"),
+        command(
+            b"SCAN",
+            b"0",
+            optional(b"MATCH", of([b"*1", b"s*"])),
+            optional(b"TYPE", pick(b"hash", b"zset")),
+            b"COUNT",
+            b"1000",
+        ),
     ]
 
 
@@ -214,7 +236,9 @@ def group_commands() -> list[Strategy]:
         *(b"XREADGROUP", b"GROUP", group, consumer, optional(b"COUNT", counts), optional(b"NOACK"), b"STREAMS"),
         *(k, read_ids),
     )
-    create = command(b"XGROUP", b"CREATE", k, group, start, optional(b"MKSTREAM"), optional(b"ENTRIESREAD", of([b"3", b"-1"])))
+    create = command(
+        b"XGROUP", b"CREATE", k, group, start, optional(b"MKSTREAM"), optional(b"ENTRIESREAD", of([b"3", b"-1"]))
+    )
     return [
         create,
         create,
@@ -224,10 +248,21 @@ def group_commands() -> list[Strategy]:
         command(b"XREADGROUP", b"GROUP", group, consumer, b"STREAMS", k, k, read_ids, read_ids),
         command(b"XACK", k, group, some(IDS)),
         command(b"XPENDING", k, group),
-        command(b"XPENDING", k, group, optional(b"IDLE", idle), range_ids, range_ids, counts, st.lists(consumer, max_size=1)),
+        command(
+            b"XPENDING", k, group, optional(b"IDLE", idle), range_ids, range_ids, counts, st.lists(consumer, max_size=1)
+        ),
         command(b"XCLAIM", k, group, consumer, idle, some(IDS), claim_options),
         command(b"XCLAIM", k, group, consumer, b"0", some(IDS), b"IDLE", LONG_IDLE),
-        command(b"XAUTOCLAIM", k, group, consumer, idle, of([b"0", b"0-0", b"2-1", b"-"]), optional(b"COUNT", counts), optional(b"JUSTID")),
+        command(
+            b"XAUTOCLAIM",
+            k,
+            group,
+            consumer,
+            idle,
+            of([b"0", b"0-0", b"2-1", b"-"]),
+            optional(b"COUNT", counts),
+            optional(b"JUSTID"),
+        ),
         command(b"XGROUP", pick(b"CREATECONSUMER", b"DELCONSUMER"), k, group, consumer),
         command(b"XGROUP", b"SETID", k, group, start, optional(b"ENTRIESREAD", of([b"2", b"-2"]))),
         command(b"XGROUP", b"DESTROY", k, group),
