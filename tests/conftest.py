@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NoReturn, Protocol
 from uuid import uuid4
@@ -54,6 +54,14 @@ def pytest_report_header(config: pytest.Config) -> str:
     if server is None:
         return "redis-server: none"
     return f"redis-server: {server} {'.'.join(map(str, redis_server_version(server)))}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    # pytest-xdist sends reports as UTF-8, and some tests log what is no Unicode.
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

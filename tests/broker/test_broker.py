@@ -74,7 +74,7 @@ def test_an_error_of_redis_becomes_ours(error: RedisError, ours: type[Exception]
 
 
 @pytest.mark.parametrize("maybe", [True, False])
-def test_an_error_tells_whether_it_may_have_been_executed(maybe: bool) -> None:
+def test_an_error_tells_whether_it_may_have_been_executed(*, maybe: bool) -> None:
     with pytest.raises(RedisUnavailable) as caught, redis_errors():
         raise Disconnected("lost", maybe_executed=maybe)
     assert caught.value.maybe_executed is maybe

@@ -161,11 +161,14 @@ async def test_watching_a_key(broker: Broker) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "a*b", "a?b", "a[bc]", "a^b", "back\\slash", "colon:", "{tag}", "ünïcode"])
 async def test_watching_for_cancellations(anyio_backend: object, store: Store, name: str) -> None:
-    async with open_broker(Store(store.kind, store.url, store.docket_name + name)) as broker:
-        async with broker.events.watch_cancellations() as cancellations:
-            other = Keys(store.docket_name + name.replace("*", "x").replace("?", "x").replace("[bc]", "b"), False)
-            if other.prefix != broker.keys.prefix:
-                await broker.redis.publish(other.cancel_channel("elsewhere"), b"elsewhere")
-            for key in (KEY, "a:b", "*", ""):
-                await broker.redis.publish(broker.keys.cancel_channel(key), key.encode())
-                assert await cancellations.next() == key
+    fitting = name.replace("*", "x").replace("?", "x").replace("[bc]", "b")
+    other = Keys(store.docket_name + fitting, bare_results=False)
+    async with (
+        open_broker(Store(store.kind, store.url, store.docket_name + name)) as broker,
+        broker.events.watch_cancellations() as cancellations,
+    ):
+        if fitting != name:
+            await broker.redis.publish(other.cancel_channel("elsewhere"), b"elsewhere")
+        for key in (KEY, "a:b", "*", ""):
+            await broker.redis.publish(broker.keys.cancel_channel(key), key.encode())
+            assert await cancellations.next() == key

@@ -63,12 +63,9 @@ async def test_a_delivery_goes_to_one_worker(broker: Broker, intake: Intake) -> 
 async def test_a_waiting_claim_ends_as_soon_as_something_comes(broker: Broker, intake: Intake) -> None:
     found: list[str] = []
 
-    async def wait() -> None:
-        found.extend(keys(await intake.claim(10, wait=FOR_LONG)))
-
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
-            group.start_soon(wait)
+            group.start_soon(claim_into, found, intake)
             await anyio.wait_all_tasks_blocked()
             await add(broker, "a")
     assert found == ["a"]
@@ -81,16 +78,16 @@ async def test_a_claim_waits_as_long_as_asked_for(intake: Intake) -> None:
     assert watch.seconds() == pytest.approx(300, abs=0.01)
 
 
+async def claim_into(found: list[str], intake: Intake) -> None:
+    found += keys(await intake.claim(10, wait=FOR_LONG))
+
+
 async def test_a_cancelled_claim_loses_nothing(broker: Broker, intake: Intake) -> None:
     """Whatever the moment: what was given is left over, or still to be had."""
     found: list[str] = []
     for number in range(20):
         async with anyio.create_task_group() as group:
-
-            async def wait() -> None:
-                found.extend(keys(await intake.claim(10, wait=FOR_LONG)))
-
-            group.start_soon(wait)
+            group.start_soon(claim_into, found, intake)
             for _ in range(number % 5):
                 await anyio.lowlevel.checkpoint()
             await add(broker, f"{number}")
@@ -168,7 +165,7 @@ async def test_the_lease_of_the_sweep_runs_out(broker: Broker, intake: Intake) -
     async with broker.open_intake("W2") as other:
         assert await intake.take_sweep(timedelta(milliseconds=20))
         with anyio.fail_after(2):
-            while not await other.take_sweep(FOR_LONG):
+            while not await other.take_sweep(FOR_LONG):  # noqa: ASYNC110 - Redis tells nobody that a key has expired
                 await anyio.sleep(0.005)
         assert not await intake.take_sweep(FOR_LONG)
 
@@ -181,9 +178,7 @@ async def test_what_was_settled_is_not_taken_over(broker: Broker, intake: Intake
 
 async def test_several_workers_share_the_work(broker: Broker) -> None:
     await add(broker, *map(str, range(50)))
-    taken: list[str] = []
-    for number in range(10):
-        taken.append((await claim_one(broker, f"W{number}")).message.key)
+    taken = [(await claim_one(broker, f"W{number}")).message.key for number in range(10)]
     assert taken == [str(number) for number in range(10)]
     assert await pending(broker) == 10
 

@@ -97,7 +97,7 @@ async def test_a_task_for_later_is_parked(broker: Broker) -> None:
 
 @pytest.mark.parametrize("due", [True, False])
 @pytest.mark.parametrize("first", [MESSAGE, PARKED], ids=["queued", "scheduled"])
-async def test_a_key_that_waits_is_taken(broker: Broker, first: object, due: bool) -> None:
+async def test_a_key_that_waits_is_taken(broker: Broker, first: object, *, due: bool) -> None:
     await broker.queue.schedule(MESSAGE if first is MESSAGE else PARKED, due=first is MESSAGE)
     before = await everything(broker)
     assert await broker.queue.schedule(evolve(MESSAGE, task="other"), due=due) is Refusal.TAKEN
@@ -220,7 +220,7 @@ async def test_a_redelivered_run_begins_anew(broker: Broker) -> None:
 
 
 @pytest.mark.parametrize("gone", [True, False], ids=["record gone", "newer generation"])
-async def test_a_superseded_delivery_is_dropped(broker: Broker, gone: bool) -> None:
+async def test_a_superseded_delivery_is_dropped(broker: Broker, *, gone: bool) -> None:
     delivery = await queued(broker)
     if gone:
         await broker.redis.delete(broker.keys.runs(KEY))

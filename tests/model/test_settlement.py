@@ -73,7 +73,7 @@ def settle(
     ids=lambda value: type(value).__name__,
 )
 def test_without_policies(
-    outcome: Outcome, settlement: Settlement, policies: tuple[SettlementPolicy, ...], cancel_requested: bool
+    outcome: Outcome, settlement: Settlement, policies: tuple[SettlementPolicy, ...], *, cancel_requested: bool
 ) -> None:
     assert settle(outcome, *policies, cancel_requested=cancel_requested) == settlement
 

@@ -9,6 +9,7 @@ import pytest
 
 from docket_anyio import Docket, Worker
 from tests.clocks import Stopwatch, virtual_time
+from tests.conftest import Store
 from tests.dockets import running
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -95,9 +96,11 @@ async def test_a_long_run_is_started_once(docket: Docket) -> None:
         await anyio.sleep(600)
 
     await docket.add(long)()
-    async with running(docket, name="A", redelivery_timeout=MINUTE, concurrency=1):
-        async with Worker(docket, name="B", redelivery_timeout=MINUTE) as other:
-            await other.run_until_finished()
+    async with (
+        running(docket, name="A", redelivery_timeout=MINUTE, concurrency=1),
+        Worker(docket, name="B", redelivery_timeout=MINUTE) as other,
+    ):
+        await other.run_until_finished()
     assert runs == ["run"]
 
 
@@ -184,11 +187,10 @@ async def test_one_worker_of_many_looks_for_abandoned_deliveries(docket: Docket)
         assert 0 < await redis.pttl(lease) <= 15_000
 
 
-async def test_a_worker_under_the_name_of_a_dead_one_keeps_to_its_slots(docket: Docket, store: object) -> None:
+async def test_a_worker_under_the_name_of_a_dead_one_keeps_to_its_slots(docket: Docket, store: Store) -> None:
     """After an outage it looks for what is pending under its name, which may be more than it has slots for."""
     now = most = 0
-    kind = getattr(store, "kind", None)
-    if kind == "memory":
+    if store.kind == "memory":
         pytest.skip("memory:// has no outages")
 
     async def count() -> None:
@@ -201,12 +203,12 @@ async def test_a_worker_under_the_name_of_a_dead_one_keeps_to_its_slots(docket: 
     for _ in range(6):
         await docket.add(count)()
     await claim_as(docket, "W", 6)
-    async with running(docket, name="W", concurrency=2, redelivery_timeout=timedelta(milliseconds=400)):
-        async with docket.redis() as redis:
-            for client in await redis.client_list():
-                if client["cmd"].startswith("xreadgroup"):
-                    await redis.client_kill_filter(_id=client["id"])
-            with anyio.fail_after(4):
-                while await redis.xlen(f"{docket.name}:stream"):
-                    await anyio.sleep(0.01)
+    options = {"name": "W", "concurrency": 2, "redelivery_timeout": timedelta(milliseconds=400)}
+    async with running(docket, **options), docket.redis() as redis:
+        for client in await redis.client_list():
+            if client["cmd"].startswith("xreadgroup"):
+                await redis.client_kill_filter(_id=client["id"])
+        with anyio.fail_after(4):
+            while await redis.xlen(f"{docket.name}:stream"):  # noqa: ASYNC110 - only Redis knows
+                await anyio.sleep(0.01)
     assert most == 2

@@ -117,10 +117,12 @@ async def test_a_slot_is_free_as_soon_as_a_run_ends(docket: Docket) -> None:
     """The third begins although the second still runs."""
     began: list[int] = []
     go_on = [anyio.Event() for _ in range(3)]
-    third = anyio.Event()
+    second, third = anyio.Event(), anyio.Event()
 
     async def wait(number: int) -> None:
         began.append(number)
+        if len(began) == 2:
+            second.set()
         if number == 2:
             third.set()
         await go_on[number].wait()
@@ -128,9 +130,8 @@ async def test_a_slot_is_free_as_soon_as_a_run_ends(docket: Docket) -> None:
     for number in range(3):
         await docket.add(wait)(number)
     async with running(docket, concurrency=2):
-        await anyio.wait_all_tasks_blocked()
-        while len(began) < 2:
-            await anyio.sleep(0.001)
+        with anyio.fail_after(2):
+            await second.wait()
         assert sorted(began) == [0, 1]
         go_on[0].set()
         with anyio.fail_after(2):

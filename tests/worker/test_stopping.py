@@ -117,9 +117,9 @@ async def test_with_no_grace_it_goes_back_at_once(docket: Docket) -> None:
         await anyio.sleep_forever()
 
     execution = await docket.add(body, key="one")()
-    async with Worker(docket) as worker, hosted(worker):
-        await stage.started.wait()
-        with anyio.fail_after(2):
+    with anyio.fail_after(5):
+        async with Worker(docket) as worker, hosted(worker):
+            await stage.started.wait()
             worker.stop(grace=NO_TIME)
     await execution.sync()
     assert execution.state is ExecutionState.QUEUED
@@ -214,8 +214,8 @@ async def test_a_body_that_finishes_although_it_was_told_to_stop_has_completed(d
         stage.started.set()
         try:
             await anyio.sleep_forever()
-        except anyio.get_cancelled_exc_class():
-            return "swallowed"
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103
+            return "swallowed"  # noqa: ASYNC104
         return "not reached"
 
     execution = await docket.add(body)()
@@ -246,6 +246,21 @@ async def test_a_worker_that_was_stopped_before_it_ran_ends_at_once(docket: Dock
         execution = await docket.add(quick)()
         await worker.run_until_finished()
     assert await execution.get_result() == 1
+
+
+async def test_a_worker_that_is_stopped_while_it_starts_has_started(docket: Docket) -> None:
+    """A signal may come that early."""
+    for checkpoints in range(0, 20, 2):
+        async with Worker(docket) as worker, anyio.create_task_group() as group:
+            group.start_soon(_stop_after, worker, checkpoints)
+            with anyio.fail_after(2):
+                await group.start(worker.run_forever)
+
+
+async def _stop_after(worker: Worker, checkpoints: int) -> None:
+    for _ in range(checkpoints):
+        await anyio.lowlevel.checkpoint()
+    worker.stop()
 
 
 async def test_a_negative_grace(docket: Docket) -> None:
@@ -290,7 +305,7 @@ async def test_leaving_the_block_stops_what_runs_elsewhere(docket: Docket) -> No
 
     async with anyio.create_task_group() as group:
         async with Worker(docket) as worker:
-            await group.start(worker.run_forever)
+            await group.start(worker.run_forever)  # noqa: ASYNC111
             execution = await docket.add(body)()
             await stage.started.wait()
         await execution.sync()
@@ -300,11 +315,11 @@ async def test_leaving_the_block_stops_what_runs_elsewhere(docket: Docket) -> No
 
 async def test_a_worker_is_entered_in_one_task_and_left_in_another(docket: Docket) -> None:
     worker = Worker(docket)
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group:  # noqa: ASYNC112
         group.start_soon(worker.__aenter__)
     execution = await docket.add(quick)()
     await worker.run_until_finished()
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group:  # noqa: ASYNC112
         group.start_soon(worker.__aexit__, None, None, None)
     assert await execution.get_result() == 1
 
@@ -374,10 +389,9 @@ async def test_a_cancelled_host_waits_no_longer_than_the_grace(docket: Docket) -
 
 
 async def test_a_timeout_around_the_worker(docket: Docket) -> None:
-    with pytest.raises(TimeoutError):
-        with anyio.fail_after(0.05):
-            async with Worker(docket) as worker:
-                await worker.run_forever()
+    async with Worker(docket) as worker:
+        with pytest.raises(TimeoutError), anyio.fail_after(0.05):
+            await worker.run_forever()
 
 
 async def test_a_host_that_is_cancelled_while_the_worker_starts(docket: Docket) -> None:

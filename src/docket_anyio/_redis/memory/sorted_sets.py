@@ -186,7 +186,8 @@ def _range_options(words: list[bytes], wanted: _Range, *, newer: bool) -> _Range
         else:
             raise Refused(SYNTAX)
         at += 1
-    if wanted.limit is not None and not wanted.by_score:
+    # To Redis a limit of -1 is as good as none.
+    if wanted.limit is not None and wanted.limit[1] != -1 and not wanted.by_score:
         raise Refused("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
     return wanted
 

@@ -125,7 +125,8 @@ class Stream:
         return None if read is None else self.added - read
 
     def _deleted_from(self, identifier: int) -> bool:
-        return bool(self.ids) and bool(self.highest_deleted) and identifier <= self.highest_deleted
+        """Tell whether entries were deleted from an id on, other than before the first that is left."""
+        return bool(self.ids) and self.highest_deleted >= max(identifier, self.first)
 
     def _position(self, identifier: int) -> int | None:
         """Return how many entries were ever added up to an id, or ``None`` where deletions hide it."""

@@ -246,7 +246,7 @@ def _xclaim(keys: Keyspace, args: list[bytes]) -> Reply:
         # A claim that claims nothing makes no consumer.
         consumer = consumer_of(group, args[2], keys.now)
         if entry is None:
-            entry = Pending(consumer, wanted.delivered_at, 0)
+            entry = Pending(consumer, wanted.delivered_at)
             group.hand_out(identifier, entry)
         _move(identifier, entry, consumer)
         entry.delivered_at = wanted.delivered_at
