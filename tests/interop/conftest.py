@@ -78,6 +78,46 @@ class Side:
         """Add a task; ``call`` is its arguments as Python has them. Return the disposition."""
         return self.peer.ask("add", docket=self.docket.name, task=task, call=call, key=key, delay=delay)
 
+    def replace(self, task: str, call: str = "", *, key: str, delay: float = 0.0) -> str:
+        return self.peer.ask("replace", docket=self.docket.name, task=task, call=call, key=key, delay=delay)
+
+    def add_many(self, task: str, calls: dict[str, str], *, delay: float = 0.0, replace: bool = False) -> list[str]:
+        """Add a task under many keys at once, or replace what is there; return the dispositions."""
+        arguments = {"task": task, "calls": calls, "delay": delay, "replace": replace}
+        return self.peer.ask("many", docket=self.docket.name, **arguments)
+
+    def strike(self, task: str | None, parameter: str | None = None, how: str = "'==', None") -> None:
+        """Strike a task or a parameter; ``how`` is the operator and the value as Python has them."""
+        self._instruct(task, parameter, how, lift=False)
+
+    def restore(self, task: str | None, parameter: str | None = None, how: str = "'==', None") -> None:
+        self._instruct(task, parameter, how, lift=True)
+
+    def _instruct(self, task: str | None, parameter: str | None, how: str, *, lift: bool) -> None:
+        arguments = {"lift": lift, "function": task, "parameter": parameter, "how": how}
+        self.peer.ask("strike", docket=self.docket.name, **arguments)
+
+    def clear(self) -> int:
+        return self.peer.ask("clear", docket=self.docket.name)
+
+    def snapshot(self) -> dict[str, Any]:
+        return self.peer.ask("snapshot", docket=self.docket.name)
+
+    def progress(self, key: str, *, increment: int = 0) -> list[Any]:
+        return self.peer.ask("progress", docket=self.docket.name, key=key, increment=increment)
+
+    def follow(self, key: str) -> None:
+        """Subscribe to a key, until its end."""
+        self.peer.ask("follow", docket=self.docket.name, key=key)
+
+    def events(self, key: str) -> list[Any]:
+        """Return what the subscription to a key gave, when it has ended."""
+        return self.peer.ask("events", key=key)
+
+    def automate(self) -> None:
+        """Register the automatic tasks."""
+        self.peer.ask("automatic", docket=self.docket.name)
+
     def cancel(self, key: str) -> None:
         self.peer.ask("cancel", docket=self.docket.name, key=key)
 

@@ -9,6 +9,7 @@ import importlib
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Peer:
     group: anyio.abc.TaskGroup
     journal: Journal
     dockets: dict[str, Any] = field(factory=dict)
+    followed: dict[str, list[Any]] = field(factory=dict)
     stops: dict[str, Callable[[float], Awaitable[None]]] = field(factory=dict)
 
     async def open(self, docket: str, url: str, ttl: float) -> None:
@@ -46,9 +48,77 @@ class Peer:
 
     async def add(self, docket: str, task: str, call: str, key: str, delay: float | None) -> str:
         when = None if delay is None else datetime.now(UTC) + timedelta(seconds=delay)
-        args, kwargs = eval(f"(lambda *args, **kwargs: (args, kwargs))({call})", vars(shared))
+        args, kwargs = arguments_of(call)
         execution = await self.dockets[docket].add(task, when, key)(*args, **kwargs)
         return str(execution.disposition.name)
+
+    async def replace(self, docket: str, task: str, call: str, key: str, delay: float) -> str:
+        args, kwargs = arguments_of(call)
+        when = datetime.now(UTC) + timedelta(seconds=delay)
+        execution = await self.dockets[docket].replace(task, when, key)(*args, **kwargs)
+        return str(execution.disposition.name)
+
+    async def many(self, docket: str, task: str, calls: dict[str, str], delay: float, replace: bool) -> list[str]:
+        opened, when = self.dockets[docket], datetime.now(UTC) + timedelta(seconds=delay)
+        ready = []
+        for key, call in calls.items():
+            args, kwargs = arguments_of(call)
+            ready.append(opened.call(task, when, key)(*args, **kwargs))
+        executions = await (opened.replace_many if replace else opened.add_many)(ready, chunk_size=3)
+        return [each.disposition.name for each in executions]
+
+    async def automatic(self, docket: str) -> None:
+        """Register the automatic tasks, too, which its workers then add."""
+        for task in shared.make_automatic_tasks(library, self.journal):
+            self.dockets[docket].register(task)
+
+    async def strike(self, docket: str, lift: bool, function: str | None, parameter: str | None, how: str) -> None:
+        opened = self.dockets[docket]
+        operator, value = eval(how, vars(shared))
+        await (opened.restore if lift else opened.strike)(function, parameter, operator, value)
+
+    async def clear(self, docket: str) -> int:
+        return await self.dockets[docket].clear()
+
+    async def snapshot(self, docket: str) -> dict[str, Any]:
+        snapshot = await self.dockets[docket].snapshot()
+        return {
+            "total": snapshot.total_tasks,
+            "future": sorted((each.key, each.function_name, repr(each.args)) for each in snapshot.future),
+            "running": sorted((each.key, each.function_name, each.worker) for each in snapshot.running),
+            "workers": sorted((each.name, sorted(each.tasks)) for each in snapshot.workers),
+        }
+
+    async def progress(self, docket: str, key: str, increment: int) -> list[Any]:
+        """Return the progress of a key, after it was incremented if that is to be."""
+        progress = (await self.dockets[docket].get_execution(key)).progress
+        if increment:
+            await progress.increment(increment)
+        await progress.sync()
+        return [progress.current, progress.total, progress.message, progress.updated_at.isoformat()]
+
+    async def follow(self, docket: str, key: str) -> None:
+        """Gather the events of a key from now on, to its end."""
+        ready, events = anyio.Event(), self.followed.setdefault(key, [])
+        execution = await self.dockets[docket].get_execution(key)
+
+        async def gather() -> None:
+            async with aclosing(execution.subscribe(ready=ready)) as subscription:
+                async for event in subscription:
+                    events.append(event_as_json(event))
+                    if events[-1][0] in {"completed", "failed", "cancelled"}:
+                        break
+            events.append("end")
+
+        self.group.start_soon(gather)
+        await ready.wait()
+
+    async def events(self, key: str) -> list[Any]:
+        """Return what was gathered, to the last event."""
+        with anyio.fail_after(10):
+            while self.followed[key][-1:] != ["end"]:  # noqa: ASYNC110 - filled by a task beside this one
+                await anyio.sleep(0.005)
+        return self.followed.pop(key)[:-1]
 
     async def cancel(self, docket: str, key: str) -> None:
         await self.dockets[docket].cancel(key)
@@ -110,6 +180,16 @@ class Peer:
 
     async def stop(self, worker: str, grace: float) -> None:
         await self.stops.pop(worker)(grace)
+
+
+def arguments_of(call: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return eval(f"(lambda *args, **kwargs: (args, kwargs))({call})", vars(shared))
+
+
+def event_as_json(event: Any) -> list[Any]:
+    if event["type"] == "state":
+        return [event["state"].value, event.get("worker"), event.get("error")]
+    return [event["current"], event["total"], event["message"]]
 
 
 async def answer(peer: Peer, number: int, method: str, arguments: dict[str, Any]) -> None:

@@ -55,4 +55,33 @@ def make_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[A
             await anyio.sleep(0.01)
         return retry.attempt
 
-    return [echo, nothing, boom, flaky, flaky_later, hold]
+    async def baton(number: int, path: str, perpetual: Any = library.Perpetual()) -> None:
+        """Run again and again until a file is there, and then in an hour."""
+        journal.write("baton", number)
+        perpetual.perpetuate(number + 1, path)
+        if os.path.exists(path):  # noqa: ASYNC240, PTH110 - opened by another process
+            perpetual.after(timedelta(hours=1))
+
+    async def report(path: str, progress: Any = library.Progress()) -> str:
+        """Tell how far it is, and go on when a file is there."""
+        await progress.set_total(7)
+        await progress.increment(3)
+        await progress.set_message("näarly half")
+        await hold(1, path)
+        await progress.set_message(None)
+        await progress.increment(4)
+        return "done"
+
+    return [echo, nothing, boom, flaky, flaky_later, hold, baton, report]
+
+
+def make_automatic_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[Any]]]:
+    """Return the tasks that workers add by themselves."""
+
+    async def sweep(perpetual: Any = library.Perpetual(every=timedelta(hours=1), automatic=True)) -> None:
+        journal.write("sweep", 0)
+
+    async def nightly(cron: Any = library.Cron("0 3 * * *")) -> None:
+        journal.write("nightly", 0)
+
+    return [sweep, nightly]

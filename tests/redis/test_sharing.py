@@ -102,7 +102,7 @@ async def test_is_opened_in_one_task_and_closed_in_another(redis_server: RedisSe
         await opened[0].__aexit__(None, None, None)
 
     for step in (enter, leave):
-        async with anyio.create_task_group() as group:
+        async with anyio.create_task_group() as group:  # noqa: ASYNC112 - a task of its own is what is tested
             group.start_soon(step)
     with pytest.raises(Disconnected, match="the client was closed") as caught:
         await opened[0].ping()
@@ -177,7 +177,7 @@ class TestReconnecting:
         proxy.mute = True
         async with connect(parse_url(proxy.url)) as client, anyio.create_task_group() as group:
             with anyio.CancelScope() as scope:
-                group.start_soon(self._cancel_when_dialling, proxy, scope)
+                group.start_soon(self._cancel_when_dialling, proxy, scope)  # noqa: ASYNC111 - cancelled on purpose
                 group.start_soon(client.ping)
                 await client.ping()
 

@@ -290,5 +290,5 @@ async def wait_state(execution: Execution[object], state: ExecutionState) -> Non
 async def docket_is_empty(docket: Docket) -> None:
     async with docket.redis() as redis:
         with anyio.fail_after(5):
-            while await redis.xlen(f"{docket.name}:stream"):
+            while await redis.xlen(f"{docket.name}:stream"):  # noqa: ASYNC110 - only Redis knows
                 await anyio.sleep(0.005)

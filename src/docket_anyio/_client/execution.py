@@ -193,7 +193,7 @@ class Execution(Generic[R]):
             # With an execution_ttl of zero the record is gone as soon as its end is announced.
             if record is None and change is not None and change.state.terminal:
                 return _End(change.state, change.error, result_key=None)
-            with move_on_after(_BACKSTOP if record is not None else _ON_ITS_WAY) as patience:
+            with move_on_after(_BACKSTOP if record is not None else _ON_ITS_WAY) as patience:  # noqa: ASYNC912 - next() waits
                 # What is no state event was published by somebody all the same: reading again does no harm.
                 with suppress(CorruptMessage):
                     change = await changes.next()

@@ -121,7 +121,7 @@ class StrikeList(AsyncContextManagerMixin):
         """Take over an instruction, here only."""
         self._strikes.apply(instruction)
 
-    async def wait_for_strikes_loaded(self) -> None:
+    async def wait_for_strikes_loaded(self) -> None:  # noqa: ASYNC910 - without a URL there is nothing to wait for
         """Read every strike given so far; without a URL there is nothing to read.
 
         Raises:

@@ -65,7 +65,7 @@ class SocketBlockingConnection:
             except Disconnected:
                 raise
             except BaseException:
-                await self._retreat(connection, slot)
+                await self._retreat(connection, slot)  # noqa: ASYNC102 - shielded and bounded in there
                 raise
         reply = slot.replies[0]
         if isinstance(reply, Exception):
