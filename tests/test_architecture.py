@@ -138,7 +138,8 @@ def test_nothing_is_imported_from_the_top_package() -> None:
         top = {SRC.name, "." * len(path.relative_to(SRC).parts)}
         return [name for node in ast.walk(_parse(path)) for name in _imported(node) if name in top]
 
-    assert _report(from_top) == {}
+    # The top package itself names its public modules.
+    assert _report(from_top, [path for path in MODULES if path != SRC / "__init__.py"]) == {}
 
 
 def test_nothing_is_asserted() -> None:

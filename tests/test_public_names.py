@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.metadata
 
 import docket_anyio
-from docket_anyio import abc, exceptions, tasks
+from docket_anyio import abc, dependencies, exceptions, tasks
 
 NAMES = """
-    Disposition Docket Execution ExecutionCancelled ExecutionState Retry Timeout Worker __version__
+    Agenda Cron Disposition Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress ExecutionState
+    ExponentialRetry LiteralOperator Operator Perpetual Progress ProgressEvent Retry RunningExecution StateEvent
+    StrikeInstruction StrikeList TaskCall Timeout Worker WorkerInfo __version__ testing
 """.split()
 
 EXCEPTIONS = """
     CorruptMessage DocketError DuplicateTask ExecutionCancelled ExecutionGone InvalidArguments InvalidKey InvalidSetting
-    InvalidTask InvalidTime InvalidURL NotOpen NotSerializable RedisRefused RedisUnavailable StrayCancellation
-    TaskFailed TaskTimeout UnknownTask
+    InvalidStrike InvalidTask InvalidTime InvalidURL NotOpen NotSerializable RedisRefused RedisUnavailable
+    StrayCancellation TaskFailed TaskTimeout UnknownTask
 """.split()
 
 
@@ -24,7 +26,7 @@ def test_the_names_of_the_package() -> None:
 
 
 def test_nothing_else_of_ours_is_public() -> None:
-    modules = {"abc", "cli", "exceptions", "tasks", "annotations"}
+    modules = {"abc", "cli", "dependencies", "exceptions", "tasks", "annotations"}
     visible = {name for name in vars(docket_anyio) if not name.startswith("_")} - modules - {"version"}
     assert visible == {name for name in NAMES if not name.startswith("_")}
 
@@ -44,6 +46,10 @@ def test_every_exception_says_when_it_is_raised() -> None:
 
 
 def test_the_names_of_the_other_public_modules() -> None:
+    names = "Cron ExponentialRetry ForcedRetry Perpetual Progress Retry Timeout current_docket current_execution"
+    assert sorted(dependencies.__all__) == names.split()
+    names = "assert_no_tasks assert_task_count assert_task_not_scheduled assert_task_scheduled"
+    assert sorted(docket_anyio.testing.__all__) == names.split()
     assert sorted(tasks.__all__) == ["fail", "sleep", "standard_tasks", "trace"]
     assert [each.__name__ for each in tasks.standard_tasks] == ["trace", "fail", "sleep"]
     assert hasattr(abc, "Instrument")

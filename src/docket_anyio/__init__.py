@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from docket_anyio import testing as testing
+from docket_anyio import testing
 from docket_anyio._client.agenda import Agenda as Agenda
 from docket_anyio._client.calls import TaskCall as TaskCall
 from docket_anyio._client.docket import Docket as Docket

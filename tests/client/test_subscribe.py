@@ -139,7 +139,7 @@ async def test_a_life(docket: Docket, follow: Follow) -> None:
         await progress.set_message("halfway")
         await progress.increment()
 
-    execution = await docket.add(load, when=datetime.now(UTC) + timedelta(milliseconds=20), key="one")()
+    execution = await docket.add(load, when=datetime.now(UTC) + timedelta(milliseconds=400), key="one")()
     found: list[ExecutionEvent] = []
     async with (
         aclosing(follow(execution)) as events,

@@ -47,11 +47,12 @@ async def test_a_message_says_which_trace_it_belongs_to(docket: Docket) -> None:
 async def test_it_stays_with_the_task_while_it_is_parked_and_when_it_is_tried_again(docket: Docket) -> None:
     with span():
         await docket.add(flaky, when=datetime.now(UTC) + timedelta(milliseconds=50), key="K")()
-    async with docket.redis() as redis, running(docket):
+    async with docket.redis() as redis:
         assert await redis.hget(f"{docket.name}:K", "traceparent") == TRACEPARENT
-        with anyio.fail_after(5):
-            # Parked once more, for the second attempt: it has been to the stream and back.
-            while await redis.hget(f"{docket.name}:K", "attempt") != b"2":  # noqa: ASYNC110 - only Redis knows
-                await anyio.sleep(0.005)
+        async with running(docket):
+            with anyio.fail_after(5):
+                # Parked once more, for the second attempt: it has been to the stream and back.
+                while await redis.hget(f"{docket.name}:K", "attempt") != b"2":  # noqa: ASYNC110 - only Redis knows
+                    await anyio.sleep(0.005)
         assert await redis.hget(f"{docket.name}:K", "traceparent") == TRACEPARENT
     await docket.cancel("K")

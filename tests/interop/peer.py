@@ -58,7 +58,7 @@ class Peer:
         execution = await self.dockets[docket].replace(task, when, key)(*args, **kwargs)
         return str(execution.disposition.name)
 
-    async def many(self, docket: str, task: str, calls: dict[str, str], delay: float, replace: bool) -> list[str]:
+    async def many(self, docket: str, task: str, calls: dict[str, str], delay: float, *, replace: bool) -> list[str]:
         opened, when = self.dockets[docket], datetime.now(UTC) + timedelta(seconds=delay)
         ready = []
         for key, call in calls.items():
@@ -72,7 +72,7 @@ class Peer:
         for task in shared.make_automatic_tasks(library, self.journal):
             self.dockets[docket].register(task)
 
-    async def strike(self, docket: str, lift: bool, function: str | None, parameter: str | None, how: str) -> None:
+    async def strike(self, docket: str, function: str | None, parameter: str | None, how: str, *, lift: bool) -> None:
         opened = self.dockets[docket]
         operator, value = eval(how, vars(shared))
         await (opened.restore if lift else opened.strike)(function, parameter, operator, value)
@@ -146,8 +146,13 @@ class Peer:
             return ["raised", type(error).__name__, repr(error.args), repr(getattr(error, "code", None))]
 
     async def work(self, docket: str, worker: str, redelivery: float, concurrency: int) -> None:
-        timeout = timedelta(seconds=redelivery)
-        made = library.Worker(self.dockets[docket], name=worker, redelivery_timeout=timeout, concurrency=concurrency)
+        made = library.Worker(
+            self.dockets[docket],
+            name=worker,
+            redelivery_timeout=timedelta(seconds=redelivery),
+            concurrency=concurrency,
+            minimum_check_interval=timedelta(milliseconds=20),  # pydocket sleeps that long where it has no free slot
+        )
 
         async def run(*, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC114 - started nowhere else
             async with made:

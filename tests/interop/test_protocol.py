@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -278,3 +279,21 @@ def test_snapshot_and_clear(meeting: Meeting, pair: tuple[str, str], who: str) -
     assert client.result("queued-0") == ["returned", "'once more'"]
     wait_until(docket.is_drained, "the end of it all")
     assert len(meeting.journal.entries("echo")) == 1
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="pydocket's clear deletes the message of a run; our worker takes that for a lost lease, cancels the run and "
+    "lets it go: its record says running for ever, and the key is taken",
+)
+def test_cleared_by_pydocket_while_it_runs(meeting: Meeting, ours: str) -> None:
+    docket = meeting.docket()
+    client, worker = meeting.side(PYDOCKET, docket), meeting.side(ours, docket)
+    worker.work(redelivery=0.4)
+    client.add("hold", meeting.hold, key="K")
+    wait_until(lambda: client.state("K") == "running", "the run")
+    client.clear()
+    until = time.monotonic() + 0.5
+    wait_until(lambda: time.monotonic() > until, "several renewals of the lease")
+    meeting.gate.touch()
+    wait_until(lambda: client.state("K") == "completed", "the end", seconds=1)

@@ -24,7 +24,7 @@ def _cancelling_at(operation: Coroutine[Any, Any, T], place: int, scope: anyio.C
             scope.cancel()
         try:
             value = yield wanted
-        except BaseException as error:  # noqa: BLE001 - handed on  # noqa: ASYNC103 - the caller looks at it
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - handed on
             step = lambda error=error: operation.throw(error)  # noqa: E731
         else:
             step = lambda value=value: operation.send(value)  # noqa: E731

@@ -65,7 +65,9 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def real(start_redis: StartRedis) -> Iterator[Server]:
+def real(start_redis: StartRedis, redis_version: tuple[int, ...]) -> Iterator[Server]:
+    if redis_version < (7,):
+        pytest.skip("memory:// follows Redis 7.0, which knows more options and says some errors in other words")
     with start_redis() as server, open_real(server.socket) as connection:
         yield Server(server.socket, connection)
 

@@ -248,8 +248,10 @@ async def test_a_redis_that_refuses_is_told_as_it_is(
 
 
 async def test_a_service_that_is_refused_later_goes_on_when_it_can(
-    docket: Docket, caplog: pytest.LogCaptureFixture
+    docket: Docket, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
+    if store.kind == "memory":
+        pytest.skip("on memory:// the promoter does not look before it is woken")
     async with running(docket, **SOON), docket.redis() as redis:
         await redis.set(f"{docket.name}:queue", b"not a sorted set", ex=60)
         await anyio.sleep(0.6)

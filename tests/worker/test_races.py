@@ -37,19 +37,22 @@ class Chain:
     def of(self, label: int) -> list[int]:
         return [generation for each, generation in self.runs if each == label]
 
+    async def wait_runs(self, label: int, count: int) -> None:
+        with anyio.fail_after(5):
+            while len(self.of(label)) < count:  # noqa: ASYNC110 - on a random moment of the run, not on its start
+                await anyio.sleep(0.001)
+
 
 async def a_moment() -> None:
     await anyio.sleep(random.uniform(0, LONGEST))
 
 
-async def wait_until(condition: Callable[[], Awaitable[T]], wanted: T) -> None:
+async def wait_for(wanted: T, question: Callable[[], Awaitable[T]]) -> None:
     found: T | None = None
-    try:
-        with anyio.fail_after(5):
-            while (found := await condition()) != wanted:
-                await anyio.sleep(0.001)
-    except TimeoutError:
-        assert found == wanted
+    with anyio.move_on_after(5):
+        while (found := await question()) != wanted:  # noqa: ASYNC110 - it is about Redis
+            await anyio.sleep(0.001)
+    assert found == wanted
 
 
 async def entries(docket: Docket) -> tuple[int, int]:
@@ -67,23 +70,20 @@ async def test_a_replacement_for_now_goes_on_as_the_only_chain(docket: Docket) -
     async def poll(label: int, perpetual: Perpetual = Perpetual()) -> None:
         await chain.poll(label, perpetual)
 
-    async def more_runs_than(label: int, count: int) -> bool:
-        return len(chain.of(label)) > count
-
     async with running(docket, name="A"), running(docket, name="B"):
         await docket.add(poll, key=KEY)(0)
         for label in range(1, ROUNDS + 1):
-            await wait_until(lambda: more_runs_than(label - 1, 0), True)  # noqa: B023 - awaited at once
+            await chain.wait_runs(label - 1, 1)
             await a_moment()
             replacement = await docket.replace(poll, datetime.now(UTC), KEY)(label)
-            await wait_until(lambda: more_runs_than(label, 1), True)  # noqa: B023 - awaited at once
+            await chain.wait_runs(label, 2)
             # It took over: what was replaced is gone from the stream, and what goes on is there once.
-            await wait_until(lambda: entries(docket), (1, 0))
+            await wait_for((1, 0), lambda: entries(docket))
             assert {await entries(docket) for _ in range(3)} == {(1, 0)}
             generations = chain.of(label)
             assert generations == [*range(replacement.generation, replacement.generation + len(generations))]
         await docket.cancel(KEY)
-        await wait_until(lambda: entries(docket), (0, 0))
+        await wait_for((0, 0), lambda: entries(docket))
     # Over all rounds: no generation ran twice, and none with arguments that were replaced before.
     assert len({generation for _, generation in chain.runs}) == len(chain.runs)
     assert [label for _, label in sorted((generation, label) for label, generation in chain.runs)] == sorted(
@@ -97,16 +97,13 @@ async def test_a_replacement_for_later_ends_the_chain_that_runs(docket: Docket) 
     async def poll(label: int, perpetual: Perpetual = Perpetual()) -> None:
         await chain.poll(label, perpetual)
 
-    async def has_run(label: int) -> bool:
-        return bool(chain.of(label))
-
     async with running(docket, name="A"), running(docket, name="B"):
         for label in range(ROUNDS):
             await docket.replace(poll, datetime.now(UTC), KEY)(label)
-            await wait_until(lambda: has_run(label), True)  # noqa: B023 - awaited at once
+            await chain.wait_runs(label, 1)
             await a_moment()
             replacement = await docket.replace(poll, datetime.now(UTC) + HOUR, KEY)(-1)
-            await wait_until(lambda: entries(docket), (0, 1))
+            await wait_for((0, 1), lambda: entries(docket))
             left = await docket.get_execution(KEY)
             assert left is not None
             assert (left.state, left.args) == (ExecutionState.SCHEDULED, (-1,))
@@ -121,18 +118,15 @@ async def test_a_chain_that_is_cancelled_is_over(docket: Docket) -> None:
     async def poll(label: int, perpetual: Perpetual = Perpetual()) -> None:
         await chain.poll(label, perpetual)
 
-    async def has_run(label: int) -> bool:
-        return bool(chain.of(label))
-
     async with running(docket, name="A"), running(docket, name="B"):
         for label in range(ROUNDS):
             execution = await docket.add(poll, key=KEY)(label)
             assert execution.disposition is Disposition.SCHEDULED
-            await wait_until(lambda: has_run(label), True)  # noqa: B023 - awaited at once
+            await chain.wait_runs(label, 1)
             await a_moment()
             await docket.cancel(KEY)
             assert await ending(execution) is ExecutionState.CANCELLED
-            await wait_until(lambda: entries(docket), (0, 0))
+            await wait_for((0, 0), lambda: entries(docket))
             await execution.sync()
             # The last run may have returned all the same; nothing follows it.
             assert execution.state in {ExecutionState.CANCELLED, ExecutionState.COMPLETED}
@@ -157,7 +151,7 @@ async def test_a_cancellation_while_a_run_ends(docket: Docket) -> None:
             await anyio.sleep(random.uniform(0, 2 * LONGEST))
             await docket.cancel(KEY)
             heard = await ending(execution, label)
-            await wait_until(lambda: entries(docket), (0, 0))
+            await wait_for((0, 0), lambda: entries(docket))
             await execution.sync()
             assert execution.state is (ExecutionState.COMPLETED if label in returned else ExecutionState.CANCELLED)
             # Who asks early is told "cancelled" of a body that returns all the same; nobody is told the opposite.
@@ -166,7 +160,7 @@ async def test_a_cancellation_while_a_run_ends(docket: Docket) -> None:
             following = await docket.add(work, key=KEY)(-label)
             assert following.disposition is Disposition.SCHEDULED
             assert await ending(following, -label) is ExecutionState.COMPLETED
-            await wait_until(lambda: entries(docket), (0, 0))
+            await wait_for((0, 0), lambda: entries(docket))
 
 
 async def ending(execution: Execution[T], result: T | None = None) -> ExecutionState:

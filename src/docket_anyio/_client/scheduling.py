@@ -44,6 +44,7 @@ class Scheduler:
             RedisRefused: Redis refused it.
         """
         message, due = self._message(call)
+        await self._check_strikes([call])
         while not self._is_struck(call):
             answer = await self.broker.queue.schedule(message, due=due, replace=replace, last_strike=self.strikes.last)
             if answer is not Refusal.STALE:
@@ -73,6 +74,7 @@ class Scheduler:
     async def _schedule_chunk(
         self, chunk: Sequence[tuple[TaskCall[Any], TaskMessage, bool]], *, replace: bool
     ) -> list[Execution[Any]]:
+        await self._check_strikes([call for call, _, _ in chunk])
         done: dict[int, Execution[Any]] = {}
         while len(done) < len(chunk):
             left = [index for index in range(len(chunk)) if index not in done]
@@ -98,6 +100,11 @@ class Scheduler:
         now = self.broker.clock.now()
         when = now if call.when is None else call.when
         return TaskMessage(call.key, call.task.name, when, args, kwargs, headers=trace_headers()), when <= now
+
+    async def _check_strikes(self, calls: Sequence[TaskCall[Any]]) -> None:  # noqa: ASYNC910 - private; the callers go on to wait
+        # Redis tells of new strikes when something is scheduled. What seems struck is not, so ask: it may be restored.
+        if any(self._is_struck(call) for call in calls):
+            await self.strikes.catch_up()
 
     def _is_struck(self, call: TaskCall[Any]) -> bool:
         strikes = self.strikes.strikes

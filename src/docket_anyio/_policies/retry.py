@@ -167,4 +167,4 @@ class ExponentialRetry(_RunAgain):
 
 def _check_attempts(attempts: int | None) -> None:
     if attempts is not None:
-        check_at_least("the attempts of a retry", attempts, 1)
+        check_at_least("the attempts of a Retry", attempts, 1)
