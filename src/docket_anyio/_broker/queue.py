@@ -338,7 +338,11 @@ class Queue:
             replies = await self._redis.transport.execute_all(
                 (("MULTI",), ("XLEN", self._keys.stream), ("ZCARD", self._keys.queue), ("EXEC",)), repeatable=True
             )
-        return replies[-1] == [0, 0]
+        match replies[-1]:
+            case [int(ready), int(parked)]:
+                return ready == parked == 0
+            case answer:
+                raise RedisRefused(f"Redis does not tell whether the docket is empty, but {answer!r}")
 
     @property
     def _seconds_to_live(self) -> int:
