@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from math import inf
 from typing import Final, TypeVar
 
 import anyio
@@ -64,10 +65,11 @@ class Supervisor:
         """
         backoff = _Backoff(self._longest_delay)
         was_ready = lost = False
+        ready_at = inf
 
         def ready() -> None:
-            nonlocal was_ready, lost
-            backoff.reset()
+            nonlocal was_ready, lost, ready_at
+            ready_at = anyio.current_time()
             if lost:
                 lost = False
                 self._instruments.redis_back(name)
@@ -85,6 +87,10 @@ class Supervisor:
                 if not lost:
                     lost = True
                     self._instruments.redis_lost(name, error)
+            # One that is ready and fails at once, again and again, is not to do so as fast as it can.
+            if anyio.current_time() - ready_at > self._longest_delay.total_seconds():
+                backoff.reset()
+            ready_at = inf
             await backoff.sleep()
 
     async def until_done(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
