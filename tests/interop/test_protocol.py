@@ -281,12 +281,15 @@ def test_snapshot_and_clear(meeting: Meeting, pair: tuple[str, str], who: str) -
     assert len(meeting.journal.entries("echo")) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="pydocket's clear deletes the message of a run; our worker takes that for a lost lease, cancels the run and "
-    "lets it go: its record says running for ever, and the key is taken",
-)
-def test_cleared_by_pydocket_while_it_runs(meeting: Meeting, ours: str) -> None:
+def test_cleared_by_pydocket_while_it_runs(
+    meeting: Meeting, ours: str, redis_version: tuple[int, ...], request: pytest.FixtureRequest
+) -> None:
+    if redis_version >= (7,):  # 6.2 keeps the pending entry of a message that was deleted
+        reason = (
+            "pydocket's clear deletes the message of a run; our worker takes that for a lost lease, cancels the run and "
+            "lets it go: its record says running for ever, and the key is taken"
+        )
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     docket = meeting.docket()
     client, worker = meeting.side(PYDOCKET, docket), meeting.side(ours, docket)
     worker.work(redelivery=0.4)
