@@ -286,8 +286,8 @@ def test_cleared_by_pydocket_while_it_runs(
 ) -> None:
     if redis_version >= (7,):  # 6.2 keeps the pending entry of a message that was deleted
         reason = (
-            "pydocket's clear deletes the message of a run; our worker takes that for a lost lease, cancels the run and "
-            "lets it go: its record says running for ever, and the key is taken"
+            "pydocket's clear deletes the message of a run; our worker takes that for a lost lease, cancels the run "
+            "and lets it go: its record says running for ever, and the key is taken"
         )
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     docket = meeting.docket()
