@@ -48,7 +48,3 @@ class ServerClock:
         # The server read its clock at some moment in between: less than that is jitter of the network.
         if abs(offset - self._offset) > (answered_at - asked_at) / 2:
             self._offset = offset
-
-    async def sleep_until(self, when: datetime) -> None:
-        """Sleep until the server's clock shows ``when``. A checkpoint, also where ``when`` has passed."""
-        await anyio.sleep(max(0.0, when.timestamp() - self.timestamp()))

@@ -42,10 +42,7 @@ class Plan:
         Raises:
             InvalidArguments: It does not.
         """
-        try:
-            self.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise InvalidArguments(f"task {self.task!r} cannot be called like that: {error}") from error
+        self._bind(args, kwargs)
 
     def arguments(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Mapping[str, object]:
         """Return the arguments of a call by parameter, defaults included.
@@ -53,8 +50,7 @@ class Plan:
         Raises:
             InvalidArguments: The call does not fit the signature.
         """
-        self.check_call(args, kwargs)
-        bound = self.signature.bind(*args, **kwargs)
+        bound = self._bind(args, kwargs)
         bound.apply_defaults()
         return bound.arguments
 
@@ -66,9 +62,14 @@ class Plan:
         Raises:
             InvalidArguments: The call does not fit the signature, which may have changed since it was made.
         """
-        self.check_call(args, kwargs)
-        given = self.signature.bind_partial(*args, **kwargs).arguments if self.markers else kwargs
+        given = self._bind(args, kwargs).arguments
         return {name: each.for_run(key, attempt) for name, each in self.markers.items() if name not in given}
+
+    def _bind(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> inspect.BoundArguments:
+        try:
+            return self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(f"task {self.task!r} cannot be called like that: {error}") from error
 
 
 def plan(task: str, function: Callable[..., Any]) -> Plan:
