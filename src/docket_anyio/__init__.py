@@ -7,6 +7,9 @@ from importlib.metadata import version
 from docket_anyio import testing
 from docket_anyio._client.agenda import Agenda as Agenda
 from docket_anyio._client.calls import TaskCall as TaskCall
+from docket_anyio._client.current import CurrentDocket as CurrentDocket
+from docket_anyio._client.current import CurrentExecution as CurrentExecution
+from docket_anyio._client.current import TaskKey as TaskKey
 from docket_anyio._client.docket import Docket as Docket
 from docket_anyio._client.execution import Disposition as Disposition
 from docket_anyio._client.execution import Execution as Execution
@@ -15,6 +18,12 @@ from docket_anyio._client.reporting import Progress as Progress
 from docket_anyio._client.snapshot import DocketSnapshot as DocketSnapshot
 from docket_anyio._client.snapshot import RunningExecution as RunningExecution
 from docket_anyio._client.strike_list import StrikeList as StrikeList
+from docket_anyio._injection.annotations import Logged as Logged
+from docket_anyio._injection.functional import Depends as Depends
+from docket_anyio._injection.functional import TaskArgument as TaskArgument
+from docket_anyio._injection.library import CallArgument as CallArgument
+from docket_anyio._injection.library import CycleError as CycleError
+from docket_anyio._injection.shared import Shared as Shared
 from docket_anyio._model.events import ProgressEvent as ProgressEvent
 from docket_anyio._model.events import StateEvent as StateEvent
 from docket_anyio._model.lifecycle import ExecutionState as ExecutionState
@@ -26,14 +35,23 @@ from docket_anyio._policies.perpetual import Cron as Cron
 from docket_anyio._policies.perpetual import Perpetual as Perpetual
 from docket_anyio._policies.retry import ExponentialRetry as ExponentialRetry
 from docket_anyio._policies.retry import Retry as Retry
+from docket_anyio._policies.task_group import ExecutionTasks as ExecutionTasks
 from docket_anyio._policies.timeout import Timeout as Timeout
+from docket_anyio._worker.current import CurrentWorker as CurrentWorker
+from docket_anyio._worker.current import TaskLogger as TaskLogger
 from docket_anyio._worker.worker import Worker as Worker
 from docket_anyio.exceptions import ExecutionCancelled as ExecutionCancelled
 
 __version__ = version("docket-anyio")
 __all__ = [
     "Agenda",
+    "CallArgument",
     "Cron",
+    "CurrentDocket",
+    "CurrentExecution",
+    "CurrentWorker",
+    "CycleError",
+    "Depends",
     "Disposition",
     "Docket",
     "DocketSnapshot",
@@ -41,18 +59,24 @@ __all__ = [
     "ExecutionCancelled",
     "ExecutionProgress",
     "ExecutionState",
+    "ExecutionTasks",
     "ExponentialRetry",
     "LiteralOperator",
+    "Logged",
     "Operator",
     "Perpetual",
     "Progress",
     "ProgressEvent",
     "Retry",
     "RunningExecution",
+    "Shared",
     "StateEvent",
     "StrikeInstruction",
     "StrikeList",
+    "TaskArgument",
     "TaskCall",
+    "TaskKey",
+    "TaskLogger",
     "Timeout",
     "Worker",
     "WorkerInfo",

@@ -48,6 +48,9 @@ class Instrument:
     def delivery_dropped(self, worker: str, delivery: Delivery, reason: str) -> None:
         """A delivery was taken off the stream and not run: cancelled while it waited, stricken, or handed back."""
 
+    def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
+        """A handler raised, or dependencies failed to close after a failure. The outcome stays as it was."""
+
     def task_unknown(self, worker: str, delivery: Delivery) -> None:
         """No task of that name is registered here; the run counts as completed."""
 

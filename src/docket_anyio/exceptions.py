@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Protocol
+
+import uncalled_for
+
+
+class _HasKey(Protocol):
+    """An execution, as far as an exception cares."""
+
+    @property
+    def key(self) -> str:
+        """The key of its task."""
+        ...
+
 
 class DocketError(Exception):
     """The root of them all."""
@@ -46,6 +60,14 @@ class InvalidTask(DocketError, ValueError):
     """The function cannot be a task. The message says why and what to change."""
 
 
+class CircularDependency(InvalidTask, uncalled_for.CycleError):
+    """The dependencies of a task need each other in a circle, so none of them can be first."""
+
+
+class InvalidDependency(DocketError, TypeError):
+    """What was given as a dependency of a worker is none."""
+
+
 class InvalidKey(DocketError, ValueError):
     """The key would collide with a key of the docket's own, or is not text that Redis can hold. Choose another."""
 
@@ -86,12 +108,44 @@ class ExecutionCancelled(DocketError):
     """The execution was cancelled, so there is no result to wait for."""
 
 
+class AdmissionBlocked(DocketError):
+    """A run cannot begin now; raise it from a dependency of your own when that is so. It is no failure.
+
+    Args:
+        execution: The one that is blocked.
+        reason: Why, in words.
+        handled: The task has been taken care of; nothing more is to be done.
+        reschedule: Run it later; it is dropped, and so cancelled, otherwise.
+        retry_delay: How much later; 100 ms where it is left out.
+    """
+
+    def __init__(
+        self,
+        execution: _HasKey,
+        reason: str = "admission control",
+        *,
+        handled: bool = False,
+        reschedule: bool = True,
+        retry_delay: timedelta | None = None,
+    ) -> None:
+        super().__init__(f"task {execution.key!r} is blocked by {reason}")
+        self.execution = execution
+        self.reason = reason
+        self.handled = handled
+        self.reschedule = reschedule
+        self.retry_delay = retry_delay
+
+
 class TaskFailed(DocketError):
     """The task failed and left no exception that could be read back. Its words are in the message."""
 
 
 class TaskTimeout(DocketError, TimeoutError):
     """The body of a task took longer than its ``Timeout`` allowed."""
+
+
+class CleanupTimeout(DocketError, TimeoutError):
+    """The dependencies of a run took too long to close."""
 
 
 class StrayCancellation(DocketError):

@@ -146,7 +146,7 @@ async def two_retries(a: Retry = Retry(attempts=2), b: Retry = Retry(attempts=3)
         (plain, "task 'plain' is <function plain.*>, which is not an async def"),
         (len, "task 'len' is <built-in function len>, which is not an async def"),
         (NoName(), r"has no name; register it with names=\[\.\.\.\]"),
-        (two_retries, "task 'two_retries' has more than one Retry in its signature"),
+        (two_retries, "Only one Retry dependency is allowed, and task 'two_retries' has more than one: Retry at "),
     ],
 )
 async def test_a_function_that_cannot_be_a_task(docket: Docket, function: Any, words: str) -> None:

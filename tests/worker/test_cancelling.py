@@ -353,7 +353,7 @@ def test_the_marker_of_a_timeout_has_no_time() -> None:
 async def test_a_signature_has_one_of_each(docket: Docket) -> None:
     async def body(a: Timeout = Timeout(LONG), b: Timeout = Timeout(SHORT)) -> None: ...
 
-    with pytest.raises(InvalidTask, match="task 'body' has more than one Timeout in its signature"):
+    with pytest.raises(InvalidTask, match="Only one Timeout dependency is allowed, and task 'body' has"):
         docket.add(body)
 
 

@@ -3,10 +3,48 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
+from docket_anyio._injection.library import Dependency
+from docket_anyio._injection.marker import OfOneRun
 
 current_docket: Final[ContextVar[Docket]] = ContextVar("current_docket")
 current_execution: Final[ContextVar[Execution[Any]]] = ContextVar("current_execution")
+
+
+class _CurrentDocket(Dependency[Docket]):
+    async def __aenter__(self) -> Docket:  # noqa: ASYNC910 - nothing to wait for
+        return current_docket.get()
+
+
+class _CurrentExecution(OfOneRun[Execution[Any]]):
+    async def __aenter__(self) -> Execution[Any]:  # noqa: ASYNC910 - nothing to wait for
+        return current_execution.get()
+
+
+class _TaskKey(OfOneRun[str]):
+    async def __aenter__(self) -> str:  # noqa: ASYNC910 - nothing to wait for
+        return current_execution.get().key
+
+
+def CurrentDocket() -> Docket:  # noqa: N802 - pydocket's name
+    """Ask for the docket that the task came from.
+
+    ``async def plan(docket: Docket = CurrentDocket()): ...``
+    """
+    return cast("Docket", _CurrentDocket())
+
+
+def CurrentExecution() -> Execution[Any]:  # noqa: N802 - pydocket's name
+    """Ask for the execution that the body is the run of."""
+    return cast("Execution[Any]", _CurrentExecution())
+
+
+def TaskKey() -> str:  # noqa: N802 - pydocket's name
+    """Ask for the key of the task.
+
+    ``async def charge(amount: int, key: str = TaskKey()): ...``
+    """
+    return cast("str", _TaskKey())

@@ -100,6 +100,19 @@ class Execution(Generic[R]):
         """
         return self._arguments.kwargs
 
+    def general_labels(self) -> dict[str, str]:
+        """Return what metrics of all runs of the task are labelled with."""
+        return {"docket.task": self.function_name}
+
+    def specific_labels(self) -> dict[str, str | int]:
+        """Return what log lines and spans of this run are labelled with."""
+        return {
+            **self.general_labels(),
+            "docket.key": self.key,
+            "docket.when": self.when.isoformat(),
+            "docket.attempt": self.attempt,
+        }
+
     async def sync(self) -> None:
         """Read again how it stands, and how far it has come.
 

@@ -30,7 +30,7 @@ class TaskDefinition:
     @property
     def automatic(self) -> Perpetual | Cron | None:
         """What says that workers add the task by themselves; ``None`` where they do not."""
-        for marker in self.plan.markers.values():
+        for marker in self.plan.policies:
             if isinstance(marker, Perpetual | Cron) and marker.automatic:
                 return marker
         return None

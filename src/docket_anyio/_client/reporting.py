@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
 
 from attrs import evolve, field, frozen
 
 from docket_anyio._client.current import current_execution
 from docket_anyio._client.progress import ExecutionProgress
+from docket_anyio._injection.marker import OfOneRun
 from docket_anyio.exceptions import NotOpen
 
 
 @frozen(eq=False)
-class Progress:
+class Progress(OfOneRun["Progress"]):
     """Tell how far the run has come; ``execution.progress`` and ``execution.events()`` tell others.
 
     Give it as a parameter's default: ``async def load(progress: Progress = Progress())``. Each run starts with 0 of 100
     and is the only one that reports through the value that it is given.
     """
 
-    kind: ClassVar[str] = "Progress"
-
     _run: ExecutionProgress | None = field(default=None, kw_only=True, repr=False, alias="run")
 
-    def for_run(self, key: str, attempt: int) -> Progress:  # noqa: ARG002 - a marker's signature
-        """Return the value for one run."""
+    async def __aenter__(self) -> Progress:  # noqa: ASYNC910 - nothing to wait for
         return evolve(self, run=current_execution.get().progress)
 
     @property

@@ -1,40 +1,90 @@
-"""The plan of a task: its signature, and the markers in it that each run gets a value for."""
+"""The plan of a task: what its signature asks for, worked out once."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from docket_anyio._injection.annotations import Logged
+from docket_anyio._injection.graph import DependencyGraph, dependencies_of
+from docket_anyio._injection.library import Dependency, Provided, get_annotation_dependencies
+from docket_anyio._injection.marker import Marker, check_single
 from docket_anyio.exceptions import InvalidArguments, InvalidTask
 
+Placed = tuple[str, Dependency[Any]]
 
-@runtime_checkable
-class Marker(Protocol):
-    """The default of a parameter that the worker fills in. One marker serves every run of its task at once.
 
-    ``kind`` is a word for what it does: a task has at most one marker of a kind.
+@frozen(eq=False)
+class Call:
+    """What one run of a task is called with, before anything is opened for it.
+
+    Attributes:
+        args: The caller's arguments by position.
+        kwargs: Those by name.
+        given: Both, by parameter.
+        values: A value of each marker that is a default, by parameter.
+        policies: The same, and the values of markers in annotations, and of the worker's.
     """
 
-    @property
-    def kind(self) -> str:
-        """What it does."""
-        ...
-
-    def for_run(self, key: str, attempt: int) -> object:
-        """Return the value for one run, new each time."""
-        ...
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
+    given: Mapping[str, object]
+    values: Mapping[str, object]
+    policies: Sequence[object]
 
 
 @frozen(eq=False)
 class Plan:
-    """What was worked out about a function when it was registered."""
+    """What was worked out about a function when it was registered.
+
+    Attributes:
+        task: The name of the task.
+        function: Its function.
+        signature: As a caller has it: what is made for a run may be left out.
+        logged: How arguments are shown in log lines; those that are not here are not shown.
+        markers: The policies among the defaults, by parameter.
+        made: The parameters whose values are made for each run.
+        wrapping: What stands in annotations and gives no value, and on which parameter.
+        around: What the worker opens around every task, and where it was given.
+    """
 
     task: str
+    function: Callable[..., Any]
     signature: inspect.Signature
-    markers: Mapping[str, Marker] = field(factory=dict[str, Marker])
+    logged: Mapping[str, Logged]
+    markers: Mapping[str, Marker]
+    made: Sequence[str]
+    wrapping: Sequence[Placed]
+    around: Sequence[Placed] = ()
+    _required: Sequence[str] = field(default=(), alias="required")
+
+    @property
+    def opens(self) -> bool:
+        """Whether anything has to be opened for a run."""
+        return bool(self.made) or any(not isinstance(each, Marker) for _, each in (*self.wrapping, *self.around))
+
+    @property
+    def policies(self) -> Sequence[Marker]:
+        """All of the task's own markers."""
+        return [*self.markers.values(), *(each for _, each in self.wrapping if isinstance(each, Marker))]
+
+    @property
+    def kinds(self) -> frozenset[type[Dependency[Any]]]:
+        """The classes of all that it asks for."""
+        asked = dependencies_of(self.task, self.function).values()
+        return frozenset(type(each) for each in (*asked, *(each for _, each in (*self.wrapping, *self.around))))
+
+    def within(self, around: Sequence[Placed]) -> Plan:
+        """Return the plan for workers that open something around every task.
+
+        Raises:
+            InvalidTask: The two ask twice for what a run can have once.
+        """
+        check_single(self.task, [*around, *self.markers.items(), *self.wrapping])
+        return evolve(self, around=around)
 
     def check_call(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
         """Check that a call fits the signature.
@@ -54,42 +104,79 @@ class Plan:
         bound.apply_defaults()
         return bound.arguments
 
-    def values_for_run(
-        self, args: tuple[object, ...], kwargs: Mapping[str, object], *, key: str, attempt: int
-    ) -> dict[str, object]:
-        """Return a value for each marker that the caller did not replace by an argument.
+    def call(self, args: tuple[object, ...], kwargs: Mapping[str, object], *, key: str, attempt: int) -> Call:
+        """Return what a run is called with. What the caller gives takes the place of what would be made.
 
         Raises:
             InvalidArguments: The call does not fit the signature, which may have changed since it was made.
         """
         given = self._bind(args, kwargs).arguments
-        return {name: each.for_run(key, attempt) for name, each in self.markers.items() if name not in given}
+        values = {name: each.for_run(key, attempt) for name, each in self.markers.items() if name not in given}
+        policies = [*values.values()]
+        policies += [each.for_run(key, attempt) for _, each in self.around if isinstance(each, Marker)]
+        policies += [each.for_run(key, attempt) for _, each in self.wrapping if isinstance(each, Marker)]
+        return Call(args, kwargs, given, values, policies)
 
     def _bind(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> inspect.BoundArguments:
         try:
-            return self.signature.bind(*args, **kwargs)
+            bound = self.signature.bind_partial(*args, **kwargs)
         except TypeError as error:
             raise InvalidArguments(f"task {self.task!r} cannot be called like that: {error}") from error
+        for name in self._required:
+            if name not in bound.arguments:
+                raise InvalidArguments(
+                    f"task {self.task!r} cannot be called like that: missing a required argument: {name!r}"
+                )
+        return bound
 
 
 def plan(task: str, function: Callable[..., Any]) -> Plan:
     """Work out the plan of a function.
 
     Raises:
-        InvalidTask: It is not an ``async def``, or asks twice for what it can have once.
+        InvalidTask: It is not an ``async def``, its annotations cannot be read, or it asks for what it cannot have.
     """
     if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - a callable object with an async __call__
     ):
         raise InvalidTask(f"task {task!r} is {function!r}, which is not an async def")
     signature = inspect.signature(function)
-    markers = {
-        name: parameter.default
-        for name, parameter in signature.parameters.items()
-        if isinstance(parameter.default, Marker)
-    }
-    kinds = [each.kind for each in markers.values()]
-    for kind in kinds:
-        if kinds.count(kind) > 1:
-            raise InvalidTask(f"task {task!r} has more than one {kind} in its signature")
-    return Plan(task, signature, markers)
+    asked = dependencies_of(task, function)
+    wrapping = [
+        (name, each.bind_to_parameter(name, None) if isinstance(each, Marker) else each)
+        for name, several in get_annotation_dependencies(function).items()
+        for each in several
+    ]
+    markers = {name: each for name, each in asked.items() if isinstance(each, Marker)}
+    check_single(task, [*asked.items(), *wrapping])
+    DependencyGraph(task, function).check()
+    for name, each in wrapping:
+        if name in asked and isinstance(each, Marker):
+            raise InvalidTask(f"task {task!r}: {type(each).__name__} on {name!r} needs an argument, which that is not")
+    return Plan(
+        task,
+        function,
+        signature,
+        Logged.annotated_parameters(_evaluated(task, function, signature)),
+        markers,
+        [name for name in asked if name not in markers],
+        wrapping,
+        required=[name for name, each in signature.parameters.items() if _is_required(each) and name not in asked],
+    )
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    optional = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return parameter.kind not in optional and parameter.default in (inspect.Parameter.empty, Provided)
+
+
+def _evaluated(task: str, function: Callable[..., Any], signature: inspect.Signature) -> inspect.Signature:
+    try:
+        return inspect.signature(function, eval_str=True)
+    except Exception as error:  # a user's annotation may raise anything
+        if any("Annotated" in str(each.annotation) for each in signature.parameters.values()):
+            # What stands there may be a limit: better no task than one that is not limited.
+            raise InvalidTask(
+                f"the annotations of task {task!r} cannot be read: {error}; define what they name in its module"
+            ) from error
+        return signature

@@ -75,6 +75,18 @@ class SettlementPolicy(Protocol):
         ...
 
 
+@frozen
+class Decided:
+    """What happens next is settled already, by somebody who was asked before."""
+
+    settlement: Settlement
+    precedence: int = 0
+
+    def settle(self, attempt: Attempt) -> Settlement:  # noqa: ARG002 - a policy's signature
+        """Return it."""
+        return self.settlement
+
+
 def decide(
     outcome: Outcome,
     policies: Iterable[SettlementPolicy],
@@ -112,6 +124,19 @@ def decide(
             return _end(outcome)
         case _:
             assert_never(outcome)
+
+
+def retries(outcome: Outcome, policies: Iterable[SettlementPolicy], *, number: int, now: datetime) -> bool:
+    """Tell whether another attempt follows.
+
+    Args:
+        outcome: How the attempt ended.
+        policies: The task's own.
+        number: The number of the attempt, from 1.
+        now: The time.
+    """
+    settlement = decide(outcome, policies, number=number, now=now, duration=timedelta(0), cancel_requested=False)
+    return isinstance(settlement, Again)
 
 
 def without_successor(settlement: Settlement, outcome: Outcome) -> Settlement:

@@ -19,6 +19,10 @@ class RunPolicy(Protocol):
         """The scope around the body."""
         ...
 
+    def start(self) -> None:
+        """Be told that the body is called now."""
+        ...
+
     def outcome(self) -> Outcome:
         """Return what it means that the scope has caught the body."""
         ...

@@ -17,6 +17,11 @@ def sole_leaf(error: BaseException, kind: type[E]) -> E | None:
     return cast("E", leaves[0]) if all(isinstance(each, kind) for each in leaves) else None
 
 
+def has_only(error: BaseException, kinds: tuple[type[Exception], ...]) -> bool:
+    """Tell whether an exception is of one of the kinds, or is a group of nothing else."""
+    return isinstance(error, kinds) or all(isinstance(each, kinds) for each in _leaves(error))
+
+
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:

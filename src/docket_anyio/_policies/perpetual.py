@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from attrs import define, evolve, field, frozen
 
+from docket_anyio._injection.marker import CompletionRole, Marker
 from docket_anyio._model.codec import dump_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import Succeeded
@@ -25,12 +26,9 @@ class _Wishes:
     arguments: tuple[bytes, bytes] | None = None
 
 
-class _Repeats:
+class _Repeats(Marker, CompletionRole[Any]):
     """What the two have in common: all but when the next run is due if the body does not say."""
 
-    __slots__ = ()
-
-    kind: ClassVar[str] = "Perpetual or Cron"
     precedence: ClassVar[int] = 2  # a failure is first offered to a retry
 
     automatic: bool

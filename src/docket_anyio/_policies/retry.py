@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from attrs import evolve, field, frozen
 
+from docket_anyio._injection.marker import FailureRole, Marker
 from docket_anyio._model.outcome import Failed, Succeeded
 from docket_anyio._model.settings import check_at_least, check_aware, check_not_negative, check_positive
 from docket_anyio._model.settlement import Again, Attempt, Settlement
-from docket_anyio._policies.control import sole_leaf
+from docket_anyio._policies.control import has_only, sole_leaf
 from docket_anyio.exceptions import InvalidSetting
 
 
@@ -24,12 +25,9 @@ class ForcedRetry(Exception):
         self.when = when
 
 
-class _RunAgain:
+class _RunAgain(Marker, FailureRole[Any]):
     """What the kinds of retry have in common: all but how long they wait."""
 
-    __slots__ = ()
-
-    kind: ClassVar[str] = "Retry"
     precedence: ClassVar[int] = 1
 
     attempts: int | None
@@ -69,7 +67,7 @@ class _RunAgain:
         forced = sole_leaf(error, ForcedRetry) if isinstance(attempt.outcome, Failed) else None
         if forced is not None:
             return Again(forced.when or attempt.ended_at + (forced.delay or timedelta(0)), attempt.number + 1)
-        if not isinstance(error, self.on):
+        if not has_only(error, self.on):
             return None
         return Again(attempt.ended_at + self.regular_delay(attempt.number), attempt.number + 1)
 
@@ -84,7 +82,7 @@ class Retry(_RunAgain):
     Args:
         attempts: How many runs there are at most, the first included; ``None`` for no limit.
         delay: How long after a failed run the next one is due.
-        on: Only after one of these exceptions. A timeout is a ``TimeoutError``.
+        on: Only after one of these exceptions, or a group of nothing else. A timeout is a ``TimeoutError``.
 
     Raises:
         InvalidSetting: ``attempts`` is below 1, or ``delay`` is negative.
@@ -123,7 +121,7 @@ class ExponentialRetry(_RunAgain):
         maximum_delay: How long there is between two runs at most.
         jitter: By which part of it each delay is made longer or shorter at random, from 0 to 1, so that tasks that
             failed together do not come back together.
-        on: Only after one of these exceptions. A timeout is a ``TimeoutError``.
+        on: Only after one of these exceptions, or a group of nothing else. A timeout is a ``TimeoutError``.
 
     Raises:
         InvalidSetting: ``attempts`` is below 1, a delay is not longer than zero, the maximum is below the minimum, or

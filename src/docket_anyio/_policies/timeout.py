@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any
 
 import anyio
 from anyio import CancelScope
 from attrs import evolve, field, frozen
 
+from docket_anyio._injection.marker import BodyRole, Marker
 from docket_anyio._model.outcome import TimedOut
 from docket_anyio._model.settings import check_positive
 from docket_anyio.exceptions import NotOpen, TaskTimeout
 
 
 @frozen(eq=False)
-class Timeout:
+class Timeout(Marker, BodyRole[Any]):
     """Cancel the body once it has run for ``base``; the run has then failed with ``TaskTimeout``.
 
     Give it as a parameter's default: ``async def send(to: str, timeout: Timeout = Timeout(timedelta(minutes=1)))``.
@@ -27,8 +28,6 @@ class Timeout:
     Raises:
         InvalidSetting: ``base`` is not longer than zero.
     """
-
-    kind: ClassVar[str] = "Timeout"
 
     base: timedelta
     _scope: CancelScope | None = field(default=None, kw_only=True, repr=False)
@@ -49,8 +48,12 @@ class Timeout:
         return self._scope
 
     def for_run(self, key: str, attempt: int) -> Timeout:  # noqa: ARG002 - a marker's signature
-        """Return the value for one run, with a scope of its own. Its time begins now."""
-        return evolve(self, key=key, scope=CancelScope(deadline=anyio.current_time() + self.base.total_seconds()))
+        """Return the value for one run, with a scope of its own."""
+        return evolve(self, key=key, scope=CancelScope())
+
+    def start(self) -> None:
+        """Let the time begin, or begin anew. For the body that is done when it is called."""
+        self.scope.deadline = anyio.current_time() + self.base.total_seconds()
 
     def remaining(self) -> timedelta:
         """Return how long the body may still run; negative once the time is over."""

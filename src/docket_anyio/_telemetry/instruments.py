@@ -53,6 +53,10 @@ class Instruments:
         """See ``Instrument``."""
         self._tell(lambda each: each.delivery_dropped(self.worker, delivery, reason))
 
+    def hook_failed(self, delivery: Delivery, hook: str, error: Exception) -> None:
+        """See ``Instrument``."""
+        self._tell(lambda each: each.hook_failed(self.worker, delivery, hook, error))
+
     def task_unknown(self, delivery: Delivery) -> None:
         """See ``Instrument``."""
         self._tell(lambda each: each.task_unknown(self.worker, delivery))

@@ -79,6 +79,10 @@ class LogInstrument(Instrument):
         """See ``Instrument``."""
         _LOGGER.info("↬ %s (%s)", _call(delivery), reason, extra=_fields(worker, delivery))
 
+    def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
+        """See ``Instrument``."""
+        _LOGGER.error("%s: %s failed", _call(delivery), hook, exc_info=error, extra=_fields(worker, delivery))
+
     def task_unknown(self, worker: str, delivery: Delivery) -> None:
         """See ``Instrument``."""
         _LOGGER.warning("Unknown task %s", _call(delivery), extra=_fields(worker, delivery))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from math import inf
 from typing import Final
@@ -17,6 +18,7 @@ from docket_anyio._client.docket import Docket
 from docket_anyio._client.following import StrikeService
 from docket_anyio._client.registry import define_task
 from docket_anyio._client.supervisor import Supervisor
+from docket_anyio._injection.shared import open_shared_values
 from docket_anyio._model.outcome import CancelReason
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._worker.attempts import Attempts
@@ -63,7 +65,14 @@ class Session:
             self._broker, settings.name, docket.registry, docket.heartbeat_interval, docket.missed_heartbeats
         )
 
-    async def run(self, *, until_empty: bool, limits: RunLimits, task_status: TaskStatus[None]) -> None:
+    async def run(
+        self,
+        *,
+        until_empty: bool,
+        limits: RunLimits,
+        lifecycles: AbstractAsyncContextManager[None],
+        task_status: TaskStatus[None],
+    ) -> None:
         """Serve until stopped, or until the docket is empty.
 
         Cancelling the caller is a stop too: what runs gets its grace, and the cancellation goes on afterwards.
@@ -72,7 +81,7 @@ class Session:
             async with create_task_group() as host:
                 # Children both, so that a native cancellation of the host task cannot reach into the shield.
                 host.start_soon(self._stop_with_host)
-                host.start_soon(self._serve, host, until_empty, limits)
+                host.start_soon(self._serve, host, until_empty, limits, lifecycles)
                 await self._ready.wait()
                 task_status.started()
             if not self._ready.is_set():
@@ -97,23 +106,33 @@ class Session:
         finally:
             self.stop(self._settings.grace)
 
-    async def _serve(self, host: TaskGroup, until_empty: bool, limits: RunLimits) -> None:  # noqa: FBT001 - start_soon has no keywords
+    async def _serve(
+        self,
+        host: TaskGroup,
+        until_empty: bool,  # noqa: FBT001 - start_soon has no keywords
+        limits: RunLimits,
+        lifecycles: AbstractAsyncContextManager[None],
+    ) -> None:
         with self._shield:  # a drain is not interrupted, only bounded
             async with create_task_group() as upkeep:  # 3. leases and heartbeats outlive the runs
                 await self._start_upkeep(upkeep)
-                async with create_task_group() as running:  # 2. runs may use up their grace
-                    async with create_task_group() as intake:  # 1. stops first
-                        await self._start_intake(intake, running, limits)
-                        self._instruments.worker_started(self._docket.registry.names())
-                        if until_empty:
-                            intake.start_soon(self._stop_when_empty)
-                        await self._stop.wait()
-                        self._instruments.worker_stopping(len(self._runs))
-                        intake.cancel_scope.cancel("stopping")
-                    upkeep.start_soon(self._end_grace, running)  # noqa: ASYNC111 - ends just after running
+                async with lifecycles, open_shared_values():
+                    await self._serve_runs(upkeep, until_empty=until_empty, limits=limits)
                 upkeep.cancel_scope.cancel("stopped")
             await self._depart()
         host.cancel_scope.cancel("stopped")
+
+    async def _serve_runs(self, upkeep: TaskGroup, *, until_empty: bool, limits: RunLimits) -> None:
+        async with create_task_group() as running:  # 2. runs may use up their grace
+            async with create_task_group() as intake:  # 1. stops first
+                await self._start_intake(intake, running, limits)
+                self._instruments.worker_started(self._docket.registry.names())
+                if until_empty:
+                    intake.start_soon(self._stop_when_empty)
+                await self._stop.wait()
+                self._instruments.worker_stopping(len(self._runs))
+                intake.cancel_scope.cancel("stopping")
+            upkeep.start_soon(self._end_grace, running)  # noqa: ASYNC111 - ends just after running
 
     async def _start_upkeep(self, upkeep: TaskGroup) -> None:
         listener = CancellationListener(self._broker, self._runs)
@@ -132,7 +151,7 @@ class Session:
             self._broker,
             self._settings.name,
             self._runs,
-            Attempts(self._docket),
+            Attempts(self._docket, self._settings.dependencies, self._instruments),
             define_task("the fallback task", self._settings.fallback_task),
             limits,
             self._supervisor,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from attrs import Attribute, field, frozen
 
 from docket_anyio._client.registry import TaskFunction
 from docket_anyio._client.standard import default_fallback_task
+from docket_anyio._injection.library import Dependency
+from docket_anyio._injection.plan import Placed
 from docket_anyio._model.settings import check_at_least, check_not_negative, check_positive
-from docket_anyio.exceptions import InvalidSetting
+from docket_anyio.exceptions import InvalidDependency, InvalidSetting
 
 
 def _positive(_: object, attribute: Attribute[timedelta], value: timedelta) -> None:
@@ -32,6 +35,27 @@ def _not_empty(_: object, attribute: Attribute[str], value: str) -> None:
         raise InvalidSetting(f"{attribute.name} must not be empty")
 
 
+def _placed(dependencies: Mapping[str, Any] | Sequence[Any] | None) -> Sequence[Placed]:
+    """Return the dependencies of a worker, and where each was given.
+
+    Raises:
+        InvalidSetting: A name begins with two underscores.
+        InvalidDependency: Something is no dependency.
+    """
+    if isinstance(dependencies, Mapping):
+        named = list(dependencies.items())
+    else:
+        named = [(f"dependencies[{index}]", each) for index, each in enumerate(dependencies or ())]
+    for name, each in named:
+        if name.startswith("__"):
+            raise InvalidSetting(f"the worker's dependency {name!r} is reserved: let its name begin with a letter")
+        if not isinstance(each, Dependency):
+            raise InvalidDependency(
+                f"the worker's dependency {name!r} is {each!r}; give it Depends(function), Retry(...) or the like"
+            )
+    return named
+
+
 def default_name() -> str:
     """Return what a worker is called if nobody gives it a name."""
     return f"{socket.gethostname()}#{os.getpid()}"
@@ -49,6 +73,7 @@ class WorkerOptions(TypedDict, total=False):
     grace: timedelta
     schedule_automatic_tasks: bool
     fallback_task: TaskFunction
+    dependencies: Mapping[str, Any] | Sequence[Any] | None
 
 
 @frozen
@@ -65,6 +90,7 @@ class WorkerSettings:
     grace: timedelta = field(default=timedelta(seconds=20), validator=_not_negative)
     schedule_automatic_tasks: bool = True
     fallback_task: TaskFunction = default_fallback_task
+    dependencies: Sequence[Placed] = field(default=(), converter=_placed)
 
     @property
     def lease_renewal(self) -> timedelta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -10,12 +11,14 @@ from typing import Final, Self, Unpack
 from anyio import TASK_STATUS_IGNORED, create_task_group, move_on_after
 from anyio.abc import TaskStatus
 
+from docket_anyio._client.current import current_docket
 from docket_anyio._client.docket import Docket
 from docket_anyio._model.keys import check_key
 from docket_anyio._model.settings import check_at_least, check_not_negative
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._telemetry.logs import LogInstrument
 from docket_anyio._worker.groups import unwrapped
+from docket_anyio._worker.lifecycles import open_lifecycles
 from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.session import SETTLING, Session
 from docket_anyio._worker.settings import WorkerOptions, WorkerSettings, default_name
@@ -24,6 +27,9 @@ from docket_anyio.abc import Instrument
 from docket_anyio.exceptions import NotOpen
 
 _LOG: Final = LogInstrument()
+
+
+current_worker: Final[ContextVar[Worker]] = ContextVar("current_worker")
 
 
 class Worker:
@@ -47,10 +53,13 @@ class Worker:
             - ``message_batch``: How many tasks one claim takes at most; 1000.
             - ``grace``: How long running tasks may go on when the worker is stopped; 20 seconds.
             - ``schedule_automatic_tasks``: Whether to add tasks with an automatic ``Perpetual`` or ``Cron``; yes.
+            - ``dependencies``: Opened around every task, before its own, in order: ``Depends(...)``, ``Retry(...)``,
+              a ``Middleware`` and the like, by name or as a list. Their values are not passed to the tasks.
             - ``fallback_task``: Called in the place of tasks that are not registered; does nothing by default.
 
     Raises:
         InvalidSetting: An option is out of range.
+        InvalidDependency: One of the dependencies is none.
     """
 
     def __init__(
@@ -219,10 +228,18 @@ class Worker:
         if self._running:
             raise NotOpen(f"{self!r} runs already; open another one to run more")
         self._running = True
+        worker, docket = current_worker.set(self), current_docket.set(self.docket)  # for all that it starts
         try:
             with unwrapped():
-                await session.run(until_empty=until_empty, limits=limits, task_status=task_status)
+                await session.run(
+                    until_empty=until_empty,
+                    limits=limits,
+                    lifecycles=open_lifecycles(self.docket, self, self._settings.dependencies),
+                    task_status=task_status,
+                )
         finally:
+            current_worker.reset(worker)
+            current_docket.reset(docket)
             self._running = False
             if self._session is not None:
                 self._session = self._new_session()

@@ -1,0 +1,197 @@
+"""The body of one run, with all that its signature asks for around it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import anyio
+from anyio import move_on_after
+from anyio.abc import TaskGroup
+from attrs import define, field
+
+from docket_anyio._client.execution import Execution
+from docket_anyio._client.handlers import (
+    CancellationHandler,
+    CompletionHandler,
+    FailureHandler,
+    Middleware,
+    Runtime,
+    TaskOutcome,
+)
+from docket_anyio._executors.inline import run_inline
+from docket_anyio._injection.opening import Opening
+from docket_anyio._injection.plan import Call, Plan
+from docket_anyio._model.codec import dump
+from docket_anyio._model.lifecycle import ExecutionState
+from docket_anyio._model.outcome import CancelReason, Failed, Outcome, Succeeded, TimedOut
+from docket_anyio._model.settlement import Decided, Finish, SettlementPolicy
+from docket_anyio._policies.base import RunPolicy
+from docket_anyio._worker.runs import RunScope
+
+T = TypeVar("T")
+
+# How long, in seconds, handlers may take: what has ended does not wait for them for ever, what is cancelled not long.
+_HANDLING: Final = 30.0
+_HANDLING_CANCELLED: Final = 3.0
+
+
+@define(eq=False)
+class Body:
+    """Opens what the signature asks for, calls the function in its scopes, tells the handlers, and closes all again.
+
+    Args:
+        run: The run.
+        execution: The handle that its handlers are given.
+        plan: What the signature asks for.
+        call: What the function is called with.
+        report: Told of what a handler raises, and of what fails to close besides.
+    """
+
+    _run: RunScope
+    _execution: Execution[Any]
+    _plan: Plan
+    _call: Call
+    _report: Callable[[str, Exception], None]
+    _opening: Opening = field(factory=Opening, init=False)
+    _began: float = field(factory=anyio.current_time, init=False)
+    _result: object = field(default=None, init=False)
+
+    async def run(self, retried: Callable[[Outcome], bool]) -> tuple[Outcome, Sequence[SettlementPolicy]]:
+        """Run it. A cancellation leaves it as one, once all is closed.
+
+        Args:
+            retried: Tells whether another attempt follows an outcome.
+
+        Returns:
+            How it ended, and what a handler has decided about what happens next.
+        """
+        if not self._plan.opens:
+            return await self._attempt(), ()
+        decided: Sequence[SettlementPolicy] = ()
+        try:
+            try:
+                await self._opening.open(self._plan, self._call)
+            except Exception as refused:  # noqa: BLE001 - whatever a user's function raises
+                outcome: Outcome = Failed(refused)
+            else:
+                outcome = await self._attempt()
+                decided = await self._tell_handlers(outcome, retried)
+        except BaseException as cancelled:
+            await self._tell_cancelled(cancelled)  # noqa: ASYNC102 - shielded and bounded itself
+            await self._close(cancelled)  # noqa: ASYNC102 - the same
+            raise
+        raised = await self._close(outcome.error if isinstance(outcome, Failed | TimedOut) else None)
+        if raised is not None and isinstance(outcome, Succeeded):
+            return Failed(raised), ()
+        return outcome, decided
+
+    async def _attempt(self) -> Outcome:
+        self._began = anyio.current_time()
+        limits = [each for each in self._call.policies if isinstance(each, RunPolicy)]
+        try:
+            return await _within(limits, self._called)
+        except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+            return Failed(error)  # noqa: ASYNC910 - private; what users give need not wait
+
+    async def _called(self) -> Outcome:
+        if self._run.reason is not None:
+            # Told to stop before it began: it must not even run to its first checkpoint.
+            return self._run.outcome()  # noqa: ASYNC910 - private; the start and the settlement are checkpoints
+        args, kwargs = self._call.args, {**self._call.kwargs, **self._call.values, **self._opening.values}
+        call: Callable[[], Awaitable[object]] = partial(run_inline, self._plan.function, args, kwargs)
+        runtimes: list[Runtime[Any]] = self._having(Runtime)
+        for runtime in runtimes:
+            call = partial(run_inline, runtime.run, (self._execution, self._plan.function, args, kwargs), {})
+        middlewares: list[Middleware[Any]] = self._having(Middleware)
+        for middleware in reversed(middlewares):
+            call = partial(run_inline, middleware.around, (self._execution, call), {})
+        groups = [each for each in self._call.values.values() if isinstance(each, TaskGroup)]
+        self._result = await (_in_group(groups[0], call) if groups else call())
+        task = self._plan.task
+        return Succeeded(None if self._result is None else dump(self._result, f"the result of task {task!r}"))
+
+    async def _tell_handlers(self, outcome: Outcome, retried: Callable[[Outcome], bool]) -> Sequence[SettlementPolicy]:  # noqa: ASYNC910 - private; handlers need not wait
+        # Shielded: the body has ended, and a cancellation is too late to change that.
+        with move_on_after(_HANDLING, shield=True):  # noqa: ASYNC912 - the same
+            match outcome:
+                case Failed() | TimedOut():
+                    told = TaskOutcome(self._duration, exception=outcome.error)
+                    deciders: list[FailureHandler[Any]] = self._having(FailureHandler)
+                    for decider in deciders:
+                        if await self._ask(decider.handle_failure, told):
+                            return [Decided(Finish(ExecutionState.FAILED))]
+                case Succeeded():
+                    told = TaskOutcome(self._duration, result=self._result)
+                case _:
+                    return []  # noqa: ASYNC910 - private; what users give need not wait
+            if not retried(outcome):
+                handlers: list[CompletionHandler[Any]] = self._having(CompletionHandler)
+                for handler in handlers:
+                    if await self._ask(handler.on_complete, told) and isinstance(outcome, Succeeded):
+                        return [Decided(Finish(ExecutionState.COMPLETED))]
+        return []  # noqa: ASYNC910 - private; what users give need not wait
+
+    async def _tell_cancelled(self, cancelled: BaseException) -> None:  # noqa: ASYNC910 - private; handlers need not wait
+        if self._run.reason is not CancelReason.USER:
+            return  # noqa: ASYNC910 - private; what users give need not wait
+        told = TaskOutcome(self._duration, exception=cancelled)
+        handlers: list[CancellationHandler[Any]] = self._having(CancellationHandler)
+        for handler in handlers:
+            with move_on_after(_HANDLING_CANCELLED, shield=True):  # noqa: ASYNC912 - the same
+                await self._ask(handler.on_cancelled, told)
+
+    async def _ask(  # noqa: ASYNC910 - private; handlers need not wait
+        self, handler: Callable[[Execution[Any], TaskOutcome], Awaitable[T]], told: TaskOutcome
+    ) -> T | None:
+        try:
+            return await handler(self._execution, told)
+        except Exception as error:  # noqa: BLE001 - whatever a user's handler raises
+            self._report(getattr(handler, "__qualname__", repr(handler)), error)
+            return None  # noqa: ASYNC910 - private; what users give need not wait
+
+    async def _close(self, error: BaseException | None) -> Exception | None:  # noqa: ASYNC910 - private; closing need not wait
+        try:
+            await self._opening.close(error, cancelled=self._run.reason is not None)
+        except Exception as raised:  # noqa: BLE001 - whatever a user's function raises
+            if error is not None:
+                self._report("closing its dependencies", raised)
+            return raised  # noqa: ASYNC910 - private; what users give need not wait
+        return None
+
+    @property
+    def _duration(self) -> timedelta:
+        return timedelta(seconds=anyio.current_time() - self._began)
+
+    def _having(self, kind: type[T]) -> list[T]:
+        return [each for each in self._opening.opened if isinstance(each, kind)]
+
+
+async def _within(limits: Sequence[RunPolicy], body: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    """Run the body in the scopes of all limits, the first outermost: the one that catches it says how it ended."""
+    if not limits:
+        return await body()
+    outermost, *inner = limits
+    with outermost.scope:
+        outermost.start()
+        return await _within(inner, body)
+    return outermost.outcome()
+
+
+async def _in_group(group: TaskGroup, call: Callable[[], Awaitable[object]]) -> object:
+    """Call the body in the task group that it has asked for."""
+    failures: list[Exception] = []
+    try:
+        async with group:
+            try:
+                return await call()
+            except Exception as error:
+                failures.append(error)
+                raise
+    except BaseExceptionGroup as several:
+        # The group is there for what the body starts: where the body alone failed, it does not show.
+        if list(several.exceptions) != failures:
+            raise
+    raise failures[0]  # here, so that the group does not become its context
