@@ -39,7 +39,9 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 
 def test_the_names_of_the_exceptions() -> None:
-    classes = {name: each for name, each in vars(exceptions).items() if isinstance(each, type) and name[0] != "_"}
+    classes = {
+        name: each for name, each in vars(exceptions).items() if isinstance(each, type) and issubclass(each, Exception)
+    }
     assert sorted(classes) == sorted(EXCEPTIONS)
     assert all(issubclass(each, exceptions.DocketError) for each in classes.values())
 
