@@ -76,13 +76,13 @@ class GivenArgument(ArgumentReference):
     """An argument that the caller gave."""
 
     async def __aenter__(self) -> object:
-        assert self.parameter is not None  # noqa: S101 - registration has seen to it  # nosec
+        parameter = self.parameter or ""  # it was given its name by for_parameter()
         try:
-            return await current_frame().resolve(self.parameter, provided_only=True)
+            return await current_frame().resolve(parameter, provided_only=True)
         except LookupError:
             if self.optional:
                 return None  # noqa: ASYNC910 - private; what users give need not wait
-            raise KeyError(self.parameter) from None
+            raise KeyError(parameter) from None
 
 
 def TaskArgument(parameter: str | None = None, optional: bool = False) -> Any:  # noqa: FBT001, FBT002, N802 - pydocket's signature
