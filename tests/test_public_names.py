@@ -16,8 +16,8 @@ NAMES = """
 """.split()
 
 EXCEPTIONS = """
-    AdmissionBlocked CircularDependency CleanupTimeout CorruptMessage DocketError DuplicateTask ExecutionCancelled
-    ExecutionGone InvalidArguments InvalidDependency InvalidKey InvalidSetting
+    AdmissionBlocked CircularDependency CleanupTimeout ConcurrencyBlocked CorruptMessage DocketError
+    DuplicateTask ExecutionCancelled ExecutionGone InvalidArguments InvalidDependency InvalidKey InvalidSetting
     InvalidStrike InvalidTask InvalidTime InvalidURL NotOpen NotSerializable RedisRefused RedisUnavailable
     StrayCancellation TaskFailed TaskTimeout UnknownTask
 """.split()
@@ -52,13 +52,15 @@ def test_every_exception_says_when_it_is_raised() -> None:
 
 def test_the_names_of_the_other_public_modules() -> None:
     names = """
-        AdmissionBlocked Annotation CallArgument CancellationHandler CompletionHandler Cron CurrentDocket
-        CurrentExecution CurrentWorker CycleError Dependency DependencyFunction Depends ExecutionTasks ExponentialRetry
-        FailedDependency FailureHandler ForcedRetry Logged Middleware Perpetual Progress Provided Provider Retry Runtime
-        Shared TaskArgument TaskKey TaskLogger TaskOutcome Timeout current_docket current_execution current_worker
-        get_annotation_dependencies get_dependency_parameters validate_dependencies
+        AdmissionBlocked Annotation CallArgument CancellationHandler CompletionHandler ConcurrencyBlocked Cron
+        CurrentDocket CurrentExecution CurrentWorker CycleError Dependency DependencyFunction Depends
+        ExecutionTasks ExponentialRetry FailedDependency FailureHandler ForcedRetry Logged Middleware Perpetual
+        Progress Provided Provider Retry Runtime Shared SharedContext TaskArgument TaskKey TaskLogger
+        TaskOutcome Timeout _Depends _parameter_cache current_docket current_execution current_worker
+        get_annotation_dependencies get_dependency_parameters get_single_dependency_of_type
+        get_single_dependency_parameter_of_type resolved_dependencies validate_dependencies
     """
-    assert sorted(dependencies.__all__) == names.split()
+    assert sorted(dependencies.__all__) == sorted(names.split())
     names = "assert_no_tasks assert_task_count assert_task_not_scheduled assert_task_scheduled"
     assert sorted(docket_anyio.testing.__all__) == names.split()
     assert sorted(tasks.__all__) == ["fail", "sleep", "standard_tasks", "trace"]

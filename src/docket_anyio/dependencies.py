@@ -17,6 +17,7 @@ from docket_anyio._client.reporting import Progress as Progress
 from docket_anyio._injection.annotations import Annotation as Annotation
 from docket_anyio._injection.annotations import Logged as Logged
 from docket_anyio._injection.functional import Depends as Depends
+from docket_anyio._injection.functional import FunctionValue as _Depends
 from docket_anyio._injection.functional import TaskArgument as TaskArgument
 from docket_anyio._injection.library import CallArgument as CallArgument
 from docket_anyio._injection.library import CycleError as CycleError
@@ -27,8 +28,14 @@ from docket_anyio._injection.library import Provided as Provided
 from docket_anyio._injection.library import Provider as Provider
 from docket_anyio._injection.library import get_annotation_dependencies as get_annotation_dependencies
 from docket_anyio._injection.library import get_dependency_parameters as get_dependency_parameters
+from docket_anyio._injection.library import parameter_cache as _parameter_cache
 from docket_anyio._injection.library import validate_dependencies as validate_dependencies
+from docket_anyio._injection.lookup import get_single_dependency_of_type as get_single_dependency_of_type
+from docket_anyio._injection.lookup import (
+    get_single_dependency_parameter_of_type as get_single_dependency_parameter_of_type,
+)
 from docket_anyio._injection.shared import Shared as Shared
+from docket_anyio._injection.shared import open_shared_values as SharedContext  # noqa: N812 - pydocket's name, and used as one uses a class
 from docket_anyio._policies.perpetual import Cron as Cron
 from docket_anyio._policies.perpetual import Perpetual as Perpetual
 from docket_anyio._policies.retry import ExponentialRetry as ExponentialRetry
@@ -38,15 +45,19 @@ from docket_anyio._policies.task_group import ExecutionTasks as ExecutionTasks
 from docket_anyio._policies.timeout import Timeout as Timeout
 from docket_anyio._worker.current import CurrentWorker as CurrentWorker
 from docket_anyio._worker.current import TaskLogger as TaskLogger
+from docket_anyio._worker.resolving import resolved_dependencies as resolved_dependencies
 from docket_anyio._worker.worker import current_worker as current_worker
 from docket_anyio.exceptions import AdmissionBlocked as AdmissionBlocked
+from docket_anyio.exceptions import ConcurrencyBlocked as ConcurrencyBlocked
 
+# The two names with an underscore are what FastMCP reaches for in pydocket.
 __all__ = [
     "AdmissionBlocked",
     "Annotation",
     "CallArgument",
     "CancellationHandler",
     "CompletionHandler",
+    "ConcurrencyBlocked",
     "Cron",
     "CurrentDocket",
     "CurrentExecution",
@@ -69,15 +80,21 @@ __all__ = [
     "Retry",
     "Runtime",
     "Shared",
+    "SharedContext",
     "TaskArgument",
     "TaskKey",
     "TaskLogger",
     "TaskOutcome",
     "Timeout",
+    "_Depends",
+    "_parameter_cache",
     "current_docket",
     "current_execution",
     "current_worker",
     "get_annotation_dependencies",
     "get_dependency_parameters",
+    "get_single_dependency_of_type",
+    "get_single_dependency_parameter_of_type",
+    "resolved_dependencies",
     "validate_dependencies",
 ]

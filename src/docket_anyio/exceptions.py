@@ -136,6 +136,18 @@ class AdmissionBlocked(DocketError):
         self.retry_delay = retry_delay
 
 
+class ConcurrencyBlocked(AdmissionBlocked):
+    """There is no free slot for a run; for limits of your own.
+
+    A ``ConcurrencyLimit`` needs none: it is asked before anything of the run is opened.
+    """
+
+    def __init__(self, execution: _HasKey, concurrency_key: str, max_concurrent: int) -> None:
+        super().__init__(execution, f"concurrency limit ({max_concurrent} max) on {concurrency_key}", handled=True)
+        self.concurrency_key = concurrency_key
+        self.max_concurrent = max_concurrent
+
+
 class TaskFailed(DocketError):
     """The task failed and left no exception that could be read back. Its words are in the message."""
 

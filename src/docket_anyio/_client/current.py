@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
 from docket_anyio._injection.library import Dependency
 from docket_anyio._injection.marker import OfOneRun
 
+T = TypeVar("T")
+
 current_docket: Final[ContextVar[Docket]] = ContextVar("current_docket")
 current_execution: Final[ContextVar[Execution[Any]]] = ContextVar("current_execution")
+
+
+@contextmanager
+def is_current(variable: ContextVar[T], value: T) -> Generator[None]:
+    """Let a value be the current one inside the block, and for what is started there."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
 
 
 class _CurrentDocket(Dependency[Docket]):

@@ -22,6 +22,7 @@ from uncalled_for import get_signature as get_signature
 from uncalled_for import validate_dependencies as validate_dependencies
 from uncalled_for.frames import _CallArgument as ArgumentReference
 from uncalled_for.functional import _Depends as FactoryDependency
+from uncalled_for.introspection import _parameter_cache as parameter_cache
 
 __all__ = [
     "ArgumentReference",
@@ -38,5 +39,6 @@ __all__ = [
     "get_annotation_dependencies",
     "get_dependency_parameters",
     "get_signature",
+    "parameter_cache",
     "validate_dependencies",
 ]

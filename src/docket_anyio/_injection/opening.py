@@ -36,11 +36,23 @@ class Opening:
     async def open(self, plan: Plan, call: Call) -> None:  # noqa: ASYNC910 - what is opened need not wait
         """Open what the worker has around every task, then what the signature asks for.
 
-        All of them are tried, so that one look tells everything that is wrong.
-
         Raises:
             AdmissionBlocked: One of them says that the run cannot begin now.
             ExceptionGroup: Some failed; it names their parameters.
+        """
+        failures = await self.try_to_open(plan, call)
+        for failure in failures.values():
+            if isinstance(failure, AdmissionBlocked):
+                raise failure
+        if failures:
+            names = ", ".join(failures)
+            raise ExceptionGroup(f"Failed to resolve dependencies for parameter(s): {names}", [*failures.values()])
+
+    async def try_to_open(self, plan: Plan, call: Call) -> dict[str, Exception]:  # noqa: ASYNC910 - see open()
+        """Open what can be opened, so that one look tells everything that is wrong.
+
+        Returns:
+            What failed, by parameter.
         """
         FunctionValue.cache.set({})
         FunctionValue.stack.set(self._stack)
@@ -61,12 +73,7 @@ class Opening:
                 if not isinstance(each, Marker):
                     value = call.given.get(name, self.values.get(name))
                     await self._wrap(name, each.bind_to_parameter(name, value), failures)
-        for failure in failures.values():
-            if isinstance(failure, AdmissionBlocked):
-                raise failure
-        if failures:
-            names = ", ".join(failures)
-            raise ExceptionGroup(f"Failed to resolve dependencies for parameter(s): {names}", [*failures.values()])
+        return failures  # noqa: ASYNC910 - see open()
 
     async def close(self, error: BaseException | None, *, cancelled: bool) -> None:  # noqa: ASYNC910 - see open()
         """Close them, the last one opened first. They see the error that the run ended with, and cannot take it away.

@@ -11,8 +11,9 @@ from typing import Final, Self, Unpack
 from anyio import TASK_STATUS_IGNORED, create_task_group, move_on_after
 from anyio.abc import TaskStatus
 
-from docket_anyio._client.current import current_docket
+from docket_anyio._client.current import current_docket, is_current
 from docket_anyio._client.docket import Docket
+from docket_anyio._injection.plan import Placed
 from docket_anyio._model.keys import check_key
 from docket_anyio._model.settings import check_at_least, check_not_negative
 from docket_anyio._telemetry.instruments import Instruments
@@ -99,6 +100,11 @@ class Worker:
     def name(self) -> str:
         """What the worker is called in Redis."""
         return self._settings.name
+
+    @property
+    def dependencies(self) -> Sequence[Placed]:
+        """What it opens around every task, and where each was given."""
+        return self._settings.dependencies
 
     @property
     def workers_set(self) -> str:
@@ -228,18 +234,15 @@ class Worker:
         if self._running:
             raise NotOpen(f"{self!r} runs already; open another one to run more")
         self._running = True
-        worker, docket = current_worker.set(self), current_docket.set(self.docket)  # for all that it starts
         try:
-            with unwrapped():
+            with unwrapped(), is_current(current_worker, self), is_current(current_docket, self.docket):
                 await session.run(
                     until_empty=until_empty,
                     limits=limits,
-                    lifecycles=open_lifecycles(self.docket, self, self._settings.dependencies),
+                    lifecycles=open_lifecycles(self.docket, self, self.dependencies),
                     task_status=task_status,
                 )
         finally:
-            current_worker.reset(worker)
-            current_docket.reset(docket)
             self._running = False
             if self._session is not None:
                 self._session = self._new_session()
