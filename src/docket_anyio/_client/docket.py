@@ -24,7 +24,7 @@ from docket_anyio._client.strikes import StrikeBook
 from docket_anyio._model.keys import check_key
 from docket_anyio._model.settings import check_at_least, check_not_negative, check_positive
 from docket_anyio._model.snapshot import WorkerInfo
-from docket_anyio._model.strikes import Direction, LiteralOperator, Operator, StrikeInstruction, StrikeSet
+from docket_anyio._model.strikes import LiteralOperator, Operator, Restore, Strike, StrikeInstruction, StrikeSet
 from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.url import parse_url
 from docket_anyio.exceptions import InvalidSetting, NotOpen
@@ -232,7 +232,7 @@ class Docket(Catalogue):
             NotSerializable: The value cannot be pickled.
             RedisUnavailable: Redis cannot be reached. Striking again is safe.
         """
-        await self._instruct(Direction.STRIKE, function, parameter, operator, value)
+        await self._instruct(Strike, function, parameter, operator, value)
 
     async def restore(
         self,
@@ -248,7 +248,7 @@ class Docket(Catalogue):
             NotSerializable: The value cannot be pickled.
             RedisUnavailable: Redis cannot be reached. Restoring again is safe.
         """
-        await self._instruct(Direction.RESTORE, function, parameter, operator, value)
+        await self._instruct(Restore, function, parameter, operator, value)
 
     async def wait_for_strikes_loaded(self) -> None:
         """Read every strike given so far.
@@ -331,14 +331,14 @@ class Docket(Catalogue):
 
     async def _instruct(
         self,
-        direction: Direction,
+        kind: type[StrikeInstruction],
         function: TaskFunction | str | None,
         parameter: str | None,
         operator: Operator | LiteralOperator,
         value: object,
     ) -> None:
         name = function if isinstance(function, str) or function is None else function.__name__
-        instruction = StrikeInstruction(direction, name, parameter, operator, value)
+        instruction = kind(name, parameter, operator, value)
         if parameter is not None and not self._registry.has_parameter(name, parameter):
             _LOGGER.warning("No task known here has the parameter %r: the strike will match nothing here", parameter)
         await self.strikes.send(instruction)

@@ -16,7 +16,15 @@ from docket_anyio._client.following import StrikeService
 from docket_anyio._client.strikes import StrikeBook
 from docket_anyio._client.supervisor import Supervisor
 from docket_anyio._injection.plan import plan
-from docket_anyio._model.strikes import Condition, Direction, LiteralOperator, Operator, StrikeInstruction, StrikeSet
+from docket_anyio._model.strikes import (
+    Condition,
+    LiteralOperator,
+    Operator,
+    Restore,
+    Strike,
+    StrikeInstruction,
+    StrikeSet,
+)
 from docket_anyio._redis.client import connect
 from docket_anyio._redis.url import parse_url
 from docket_anyio._telemetry.instruments import Instruments
@@ -154,7 +162,7 @@ class StrikeList(AsyncContextManagerMixin):
             NotOpen: The list is not open, or has no URL.
             RedisUnavailable: Redis cannot be reached. Striking again is safe.
         """
-        await self.send_instruction(StrikeInstruction(Direction.STRIKE, function, parameter, operator, value))
+        await self.send_instruction(Strike(function, parameter, operator, value))
 
     async def restore(
         self,
@@ -170,7 +178,7 @@ class StrikeList(AsyncContextManagerMixin):
             NotOpen: The list is not open, or has no URL.
             RedisUnavailable: Redis cannot be reached. Restoring again is safe.
         """
-        await self.send_instruction(StrikeInstruction(Direction.RESTORE, function, parameter, operator, value))
+        await self.send_instruction(Restore(function, parameter, operator, value))
 
     def _open_book(self) -> StrikeBook:
         if self._book is None:

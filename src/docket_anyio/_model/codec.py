@@ -14,7 +14,7 @@ from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import TaskMessage
 from docket_anyio._model.record import ProgressRecord, RunRecord
 from docket_anyio._model.snapshot import Standing
-from docket_anyio._model.strikes import Direction, StrikeInstruction
+from docket_anyio._model.strikes import INSTRUCTIONS, Direction, StrikeInstruction
 from docket_anyio.exceptions import CorruptMessage, InvalidStrike, NotSerializable
 
 _FIELDS = frozenset({b"key", b"when", b"function", b"args", b"kwargs", b"attempt", b"generation"})
@@ -234,8 +234,7 @@ def decode_strike(fields: Mapping[bytes, bytes]) -> StrikeInstruction:
         InvalidStrike: It makes no sense.
     """
     try:
-        return StrikeInstruction(
-            Direction(fields[b"direction"].decode()),
+        return INSTRUCTIONS[Direction(fields[b"direction"].decode())](
             _optional(fields.get(b"function")),
             _optional(fields.get(b"parameter")),
             fields[b"operator"].decode(),
