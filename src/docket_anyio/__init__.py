@@ -7,8 +7,8 @@ from importlib.metadata import version
 from docket_anyio import testing
 from docket_anyio._client.agenda import Agenda as Agenda
 from docket_anyio._client.calls import TaskCall as TaskCall
+from docket_anyio._client.disposition import Disposition as Disposition
 from docket_anyio._client.docket import Docket as Docket
-from docket_anyio._client.execution import Disposition as Disposition
 from docket_anyio._client.execution import Execution as Execution
 from docket_anyio._client.progress import ExecutionProgress as ExecutionProgress
 from docket_anyio._client.reporting import Progress as Progress

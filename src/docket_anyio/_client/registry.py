@@ -95,10 +95,32 @@ class TaskRegistry:
         Raises:
             UnknownTask: There is none.
         """
-        known = self._own.get(name) or self._standard.get(name)
+        known = self._find(name)
         if known is None:
             raise UnknownTask(name)
         return known
+
+    def function(self, name: str, fallback: TaskFunction | None = None) -> TaskFunction:
+        """Return the function of that name, or the fallback in its place.
+
+        Raises:
+            InvalidTask: There is neither.
+        """
+        known = self._find(name)
+        if known is not None:
+            return known.function
+        if fallback is None:
+            raise InvalidTask(f"the task {name!r} is not registered with this docket, and there is no fallback for it")
+        return fallback
+
+    def plan_of(self, name: str, function: TaskFunction) -> Plan:
+        """Return the plan of a function, whether it is registered under that name or not.
+
+        Raises:
+            InvalidTask: It cannot be a task.
+        """
+        known = self._find(name)
+        return known.plan if known is not None and known.function == function else plan(name, function)
 
     def definitions(self) -> list[TaskDefinition]:
         """Return all tasks."""
@@ -117,6 +139,9 @@ class TaskRegistry:
     def functions(self) -> Mapping[str, TaskFunction]:
         """Return all functions by name."""
         return MappingProxyType({name: each.function for name, each in {**self._standard, **self._own}.items()})
+
+    def _find(self, name: str) -> TaskDefinition | None:
+        return self._own.get(name) or self._standard.get(name)
 
 
 def load(path: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final, Self, TypeAlias
@@ -13,9 +13,8 @@ from docket_anyio._broker.keys import Keys
 from docket_anyio._broker.strikes import StrikeStream
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.following import StrikeService
-from docket_anyio._client.strikes import StrikeBook
+from docket_anyio._client.strikes import KnownStrikes, StrikeBook, StrikeCondition
 from docket_anyio._client.supervisor import Supervisor
-from docket_anyio._injection.plan import plan
 from docket_anyio._model.strikes import (
     Condition,
     LiteralOperator,
@@ -23,7 +22,6 @@ from docket_anyio._model.strikes import (
     Restore,
     Strike,
     StrikeInstruction,
-    StrikeSet,
 )
 from docket_anyio._redis.client import connect
 from docket_anyio._redis.url import parse_url
@@ -55,9 +53,15 @@ class StrikeList(AsyncContextManagerMixin):
         self.name: Final = name
         self._address: Final = None if url is None else parse_url(url)
         self._keys: Final = Keys(name, bare_results=False)
-        self._strikes: Final = StrikeSet()
-        self._conditions: Final[list[Callable[[Execution[Any]], bool]]] = []
+        self._known = KnownStrikes()
         self._book: StrikeBook | None = None
+
+    @classmethod
+    def of_docket(cls, url: str, name: str, book: StrikeBook) -> StrikeList:
+        """Return the list of a docket that is open and keeps the book itself. Not for users."""
+        strikes = cls(url, name)
+        strikes._known, strikes._book = book.known, book
+        return strikes
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -68,7 +72,7 @@ class StrikeList(AsyncContextManagerMixin):
             raise NotOpen("this StrikeList is open already; open another one")
         async with connect(self._address) as redis:
             stream = StrikeStream(redis, self._keys)
-            self._book = StrikeBook(stream, self._strikes)
+            self._book = StrikeBook(stream, self._known)
             supervisor = Supervisor(_LONGEST_DELAY, Instruments(self.name, [LogInstrument()]))
             try:
                 async with create_task_group() as followers:
@@ -92,13 +96,13 @@ class StrikeList(AsyncContextManagerMixin):
     @property
     def task_strikes(self) -> dict[str, ParameterStrikes]:
         """The strikes by task and parameter; a task that is struck whole, and no more, has none by parameter."""
-        by_task = {name: _plain(conditions) for name, conditions in self._strikes.by_task.items()}
-        return {**{name: {} for name in self._strikes.tasks}, **by_task}
+        by_task = {name: _plain(conditions) for name, conditions in self._known.strikes.by_task.items()}
+        return {**{name: {} for name in self._known.strikes.tasks}, **by_task}
 
     @property
     def parameter_strikes(self) -> ParameterStrikes:
         """The strikes by parameter, for every task."""
-        return _plain(self._strikes.by_parameter)
+        return _plain(self._known.strikes.by_parameter)
 
     def is_stricken(self, target: Execution[Any] | Mapping[str, object]) -> bool:
         """Tell whether a call is struck.
@@ -107,27 +111,24 @@ class StrikeList(AsyncContextManagerMixin):
             target: An execution, or arguments by parameter, which only strikes that hold for every task can match.
         """
         if not isinstance(target, Execution):
-            return self._strikes.matches_parameters(target)
-        if any(condition(target) for condition in self._conditions):
-            return True
-        arguments = plan(target.function_name, target.function).arguments(target.args, target.kwargs)
-        return self._strikes.matches(target.function_name, arguments)
+            return self._known.strikes.matches_parameters(target)
+        return self._known.is_stricken(target)
 
-    def add_condition(self, condition: Callable[[Execution[Any]], bool]) -> None:
+    def add_condition(self, condition: StrikeCondition) -> None:
         """Strike executions of which ``condition`` is true, too."""
-        self._conditions.append(condition)
+        self._known.conditions.append(condition)
 
-    def remove_condition(self, condition: Callable[[Execution[Any]], bool]) -> None:
+    def remove_condition(self, condition: StrikeCondition) -> None:
         """Take a condition back.
 
         Raises:
             ValueError: It was not there.
         """
-        self._conditions.remove(condition)
+        self._known.conditions.remove(condition)
 
     def update(self, instruction: StrikeInstruction) -> None:
         """Take over an instruction, here only."""
-        self._strikes.apply(instruction)
+        self._known.strikes.apply(instruction)
 
     async def wait_for_strikes_loaded(self) -> None:  # noqa: ASYNC910 - without a URL there is nothing to wait for
         """Read every strike given so far; without a URL there is nothing to read.

@@ -35,6 +35,8 @@ class Plan:
     task: str
     signature: inspect.Signature
     markers: Mapping[str, Marker] = field(factory=dict[str, Marker])
+    shown: Mapping[str, Callable[[object], str]] = field(factory=dict[str, Callable[[object], str]])
+    """The parameters whose arguments may be seen in logs, and how."""
 
     def check_call(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
         """Check that a call fits the signature.
@@ -43,6 +45,14 @@ class Plan:
             InvalidArguments: It does not.
         """
         self._bind(args, kwargs)
+
+    def given(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Mapping[str, Any]:
+        """Return the arguments of a call by parameter, without defaults.
+
+        Raises:
+            InvalidArguments: The call does not fit the signature.
+        """
+        return self._bind(args, kwargs).arguments
 
     def arguments(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Mapping[str, object]:
         """Return the arguments of a call by parameter, defaults included.

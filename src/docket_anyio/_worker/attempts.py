@@ -7,7 +7,6 @@ from typing import Any
 
 from attrs import define
 
-from docket_anyio._client.arguments import Given
 from docket_anyio._client.current import current_docket, current_execution
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
@@ -19,6 +18,7 @@ from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import Failed, Outcome, Succeeded
 from docket_anyio._model.settlement import SettlementPolicy
 from docket_anyio._policies.base import RunPolicy
+from docket_anyio._telemetry.propagation import trace_context
 from docket_anyio._worker.runs import RunScope
 
 
@@ -52,17 +52,20 @@ class Attempts:
     ) -> Execution[Any]:
         message = run.delivery.message
         return Execution(
-            broker=self._docket.broker,
-            key=message.key,
-            function_name=message.task,
-            function=task.function,
-            arguments=Given(args, kwargs),
-            when=message.when,
-            attempt=message.attempt,
-            generation=message.generation,
-            redelivered=run.delivery.redelivered,
+            self._docket,
+            task.function,
+            args,
+            kwargs,
+            message.key,
+            message.when,
+            message.attempt,
+            trace_context(message.headers),
+            run.delivery.redelivered,
+            message.task,
+            message.generation,
+            run.delivery.receipt,
             state=ExecutionState.RUNNING,
-            progress=ExecutionProgress(self._docket.broker, message.key, message.generation),
+            progress=ExecutionProgress(self._docket, message.key, message.generation),
         )
 
 

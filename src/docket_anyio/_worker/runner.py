@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 import anyio
 from attrs import define, evolve
@@ -11,9 +11,10 @@ from attrs import define, evolve
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.queue import Answer, Ending
 from docket_anyio._client.docket import Docket
+from docket_anyio._client.execution import Execution
 from docket_anyio._client.registry import TaskDefinition
 from docket_anyio._client.supervisor import Supervisor
-from docket_anyio._model.codec import dump, load_arguments
+from docket_anyio._model.codec import dump
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage, Undecodable
 from docket_anyio._model.outcome import Outcome
@@ -106,14 +107,13 @@ class Runner:
     def _refusal(self, message: TaskMessage, task: TaskDefinition) -> str | None:
         if self._limits.reached(message.key):
             return "has run as often as it may"
-        if self._docket.strikes.strikes and self._is_stricken(message, task):
+        if self._docket.strikes.known and self._is_stricken(message, task):
             return "stricken"
         return None
 
     def _is_stricken(self, message: TaskMessage, task: TaskDefinition) -> bool:
         try:
-            args, kwargs = load_arguments(message.args, message.kwargs, message.task)
-            return self._docket.strikes.strikes.matches(message.task, task.plan.arguments(args, kwargs))
+            return self._docket.strikes.known.is_stricken(Execution[Any].of(self._docket, task.function, message))
         except (CorruptMessage, InvalidArguments):
             return False  # the run will say what is wrong with them
 
