@@ -9,8 +9,9 @@ from docket_anyio import abc, dependencies, exceptions, tasks
 
 NAMES = """
     Agenda Cron Disposition Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress ExecutionState
-    ExponentialRetry LiteralOperator Operator Perpetual Progress ProgressEvent Retry RunningExecution StateEvent
-    StrikeInstruction StrikeList TaskCall Timeout Worker WorkerInfo __version__ testing
+    ExponentialRetry LiteralOperator Operator Perpetual Progress ProgressEvent Restore Retry RunningExecution StateEvent
+    Strike StrikeInstruction StrikeList TaskCall TaskCollection TaskFunction Timeout Worker WorkerInfo __version__
+    compact_signature get_signature testing
 """.split()
 
 EXCEPTIONS = """
@@ -50,6 +51,6 @@ def test_the_names_of_the_other_public_modules() -> None:
     assert sorted(dependencies.__all__) == names.split()
     names = "assert_no_tasks assert_task_count assert_task_not_scheduled assert_task_scheduled"
     assert sorted(docket_anyio.testing.__all__) == names.split()
-    assert sorted(tasks.__all__) == ["fail", "sleep", "standard_tasks", "trace"]
+    assert sorted(tasks.__all__) == ["default_fallback_task", "fail", "sleep", "standard_tasks", "trace"]
     assert [each.__name__ for each in tasks.standard_tasks] == ["trace", "fail", "sleep"]
-    assert hasattr(abc, "Instrument")
+    assert all(hasattr(abc, name) for name in ("CredentialProvider", "Instrument", "ResultStorage"))

@@ -26,6 +26,7 @@ from docket_anyio._model.settings import check_at_least, check_aware, check_not_
 from docket_anyio._model.snapshot import WorkerInfo
 from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.url import parse_url
+from docket_anyio.abc import CredentialProvider, ResultStorage
 from docket_anyio.exceptions import InvalidSetting, NotOpen
 
 P = ParamSpec("P")
@@ -56,10 +57,15 @@ class Docket(Striking):
         heartbeat_interval: How often workers say that they live.
         missed_heartbeats: After how many missed ones a worker counts as gone.
         execution_ttl: How long records and results are kept after the end; zero keeps none.
+        result_storage: Where results are kept instead of in this Redis; see ``docket_anyio.abc.ResultStorage``.
+        enable_internal_instrumentation: Taken for those who come from pydocket, and of no effect: there are no spans of
+            the traffic with Redis that could be kept or left out.
+        credential_provider: Asked for name and password for every new connection, in the place of those in the URL;
+            see ``docket_anyio.abc.CredentialProvider``.
 
     Raises:
         InvalidURL: The URL names no Redis.
-        InvalidSetting: Another argument is out of range.
+        InvalidSetting: Another argument is out of range, or there are credentials in the URL as well.
     """
 
     def __init__(
@@ -69,14 +75,19 @@ class Docket(Striking):
         heartbeat_interval: timedelta = _HEARTBEAT_INTERVAL,
         missed_heartbeats: int = 5,
         execution_ttl: timedelta = _EXECUTION_TTL,
+        result_storage: ResultStorage | None = None,
+        enable_internal_instrumentation: bool = False,  # noqa: FBT001, FBT002 - pydocket's signature
+        credential_provider: CredentialProvider | None = None,
     ) -> None:
         if not name:
             raise InvalidSetting("a docket needs a name")
-        self._address: Final = parse_url(url)
+        self._address: Final = parse_url(url, credential_provider)
         super().__init__(name, Keys(name, bare_results=self._address.kind == "memory"))
         self.url: Final = url
-        self.heartbeat_interval = check_positive("heartbeat_interval", heartbeat_interval)
-        self.missed_heartbeats = check_at_least("missed_heartbeats", missed_heartbeats, 1)
+        self.enable_internal_instrumentation: Final = enable_internal_instrumentation
+        self.heartbeat_interval = heartbeat_interval
+        self.missed_heartbeats = missed_heartbeats
+        self._own_results: Final = result_storage
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
         self._session: _Session | None = None
 
@@ -87,7 +98,11 @@ class Docket(Striking):
         if self._session is not None:
             raise NotOpen(f"{self!r} is open already; open another one of the same name instead")
         broker = Broker(
-            connect(self._address), self._keys, self.execution_ttl, in_process=self._address.kind == "memory"
+            connect(self._address),
+            self._keys,
+            self.execution_ttl,
+            in_process=self._address.kind == "memory",
+            own_results=self._own_results,
         )
         book = StrikeBook(broker.strikes)
         self._session = _Session(broker, Scheduler(self, broker, book), StrikeList.of_docket(self.url, self.name, book))
@@ -98,6 +113,46 @@ class Docket(Striking):
     ) -> None:
         session, self._session = self._open_session(), None
         await session.broker.aclose()
+
+    @property
+    def heartbeat_interval(self) -> timedelta:
+        """How often workers say that they live; another one holds from the next heartbeat on.
+
+        Raises:
+            InvalidSetting: It was set to nothing, or less.
+        """
+        return self._heartbeat_interval
+
+    @heartbeat_interval.setter
+    def heartbeat_interval(self, interval: timedelta) -> None:
+        self._heartbeat_interval = check_positive("heartbeat_interval", interval)
+
+    @property
+    def missed_heartbeats(self) -> int:
+        """After how many missed heartbeats a worker counts as gone; another number holds at once.
+
+        Raises:
+            InvalidSetting: It was set below 1.
+        """
+        return self._missed_heartbeats
+
+    @missed_heartbeats.setter
+    def missed_heartbeats(self, number: int) -> None:
+        self._missed_heartbeats = check_at_least("missed_heartbeats", number, 1)
+
+    @property
+    def result_storage(self) -> ResultStorage:
+        """Where results are kept: what the docket was given for it, or its own Redis behind the same two methods.
+
+        Raises:
+            NotOpen: The docket is not open.
+        """
+        return self.broker.results
+
+    @property
+    def patience_with_workers(self) -> timedelta:
+        """How long a worker that is not heard of counts as alive."""
+        return self.heartbeat_interval * self.missed_heartbeats
 
     @property
     def broker(self) -> Broker:
@@ -301,7 +356,7 @@ class Docket(Striking):
         Raises:
             RedisUnavailable: Redis cannot be reached.
         """
-        return await take_snapshot(self, self._patience_with_workers)
+        return await take_snapshot(self, self.patience_with_workers)
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers that live.
@@ -319,13 +374,9 @@ class Docket(Striking):
         """
         return await self._workers(task_name)
 
-    @property
-    def _patience_with_workers(self) -> timedelta:
-        return self.heartbeat_interval * self.missed_heartbeats
-
     async def _workers(self, task: str | None) -> list[WorkerInfo]:
         broker = self.broker
-        return await broker.presence.workers(now=broker.clock.now(), window=self._patience_with_workers, task=task)
+        return await broker.presence.workers(now=broker.clock.now(), window=self.patience_with_workers, task=task)
 
     def _open_session(self) -> _Session:
         if self._session is None:

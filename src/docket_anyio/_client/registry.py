@@ -17,6 +17,7 @@ from docket_anyio._policies.perpetual import Cron, Perpetual
 from docket_anyio.exceptions import DuplicateTask, InvalidArguments, InvalidTask, UnknownTask
 
 TaskFunction: TypeAlias = Callable[..., Awaitable[Any]]
+TaskCollection: TypeAlias = Iterable[TaskFunction]
 
 
 @frozen(eq=False)
@@ -62,7 +63,7 @@ class TaskRegistry:
         standard: Tasks that are there without being registered; a user's own of the same name takes their place.
     """
 
-    standard: Iterable[TaskFunction] = ()
+    standard: TaskCollection = ()
     _own: dict[str, TaskDefinition] = field(factory=dict[str, TaskDefinition], init=False)
     _standard: dict[str, TaskDefinition] = field(init=False)
 

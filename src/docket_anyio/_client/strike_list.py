@@ -27,6 +27,7 @@ from docket_anyio._redis.client import connect
 from docket_anyio._redis.url import parse_url
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._telemetry.logs import LogInstrument
+from docket_anyio.abc import CredentialProvider
 from docket_anyio.exceptions import NotOpen
 
 ParameterStrikes: TypeAlias = dict[str, set[tuple[Operator, object]]]
@@ -43,15 +44,25 @@ class StrikeList(AsyncContextManagerMixin):
     Args:
         url: The Redis of the docket.
         name: The docket's name.
+        enable_internal_instrumentation: Taken and of no effect, as for ``Docket``.
+        credential_provider: Asked for the credentials for every new connection, as for ``Docket``.
 
     Raises:
         InvalidURL: The URL names no Redis.
+        InvalidSetting: There are credentials in the URL and a provider of them.
     """
 
-    def __init__(self, url: str | None = None, name: str = "strikelist") -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        name: str = "strikelist",
+        enable_internal_instrumentation: bool = False,  # noqa: FBT001, FBT002 - pydocket's signature
+        credential_provider: CredentialProvider | None = None,
+    ) -> None:
+        self.enable_internal_instrumentation: Final = enable_internal_instrumentation
         self.url: Final = url
         self.name: Final = name
-        self._address: Final = None if url is None else parse_url(url)
+        self._address: Final = None if url is None else parse_url(url, credential_provider)
         self._keys: Final = Keys(name, bare_results=False)
         self._known = KnownStrikes()
         self._book: StrikeBook | None = None

@@ -31,6 +31,7 @@ from docket_anyio._model.settlement import (
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.limits import RunLimits
+from docket_anyio._worker.results import ResultWriter
 from docket_anyio._worker.runs import ActiveRuns, RunScope
 from docket_anyio.exceptions import CorruptMessage, InvalidArguments, NotSerializable, TaskFailed, UnknownTask
 
@@ -46,6 +47,7 @@ class Runner:
     _worker: str
     _runs: ActiveRuns
     _attempts: Attempts
+    _results: ResultWriter
     _fallback: TaskDefinition
     _limits: RunLimits
     _supervisor: Supervisor
@@ -138,13 +140,18 @@ class Runner:
             await self._broker.queue.cancel(key, self._broker.clock.now())
 
     async def _settle(self, delivery: Delivery, settlement: Settlement) -> Answer | None:
+        if isinstance(settlement, Finish):
+            # Put before it is recorded, so that whoever hears of the end finds the result.
+            ending = await self._results.put(delivery.message, _ending(settlement, delivery.message.task))
+            now = self._broker.clock.now
+            return await self._supervisor.until_done(
+                "settling runs", lambda: self._broker.queue.settle(delivery, ending, now())
+            )
         return await self._supervisor.until_done("settling runs", lambda: self._apply(delivery, settlement))
 
-    async def _apply(self, delivery: Delivery, settlement: Settlement) -> Answer | None:  # noqa: ASYNC910 - private; starting was a checkpoint
+    async def _apply(self, delivery: Delivery, settlement: Again | Continue | HandBack | LetGo) -> Answer | None:  # noqa: ASYNC910 - private; starting was a checkpoint
         queue, now, message = self._broker.queue, self._broker.clock.now(), delivery.message
         match settlement:
-            case Finish():
-                return await queue.settle(delivery, _ending(settlement, message.task), now)
             case Again():
                 successor = evolve(message, when=settlement.when, attempt=settlement.attempt)
                 return await queue.again(delivery, successor, now, due=settlement.when <= now)

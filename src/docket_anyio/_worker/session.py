@@ -27,6 +27,7 @@ from docket_anyio._worker.heartbeat import Heartbeat
 from docket_anyio._worker.leases import LeaseKeeper
 from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.promoter import Promoter
+from docket_anyio._worker.results import ResultWriter
 from docket_anyio._worker.runner import Runner
 from docket_anyio._worker.runs import ActiveRuns
 from docket_anyio._worker.seeder import Seeder
@@ -59,9 +60,7 @@ class Session:
         self._broker = docket.broker
         self._runs = ActiveRuns(settings.concurrency)
         self._supervisor = Supervisor(settings.reconnection_delay, self._instruments)
-        self._heartbeat = Heartbeat(
-            self._broker, settings.name, docket.registry, docket.heartbeat_interval, docket.missed_heartbeats
-        )
+        self._heartbeat = Heartbeat(self._broker, settings.name, docket)
 
     async def run(self, *, until_empty: bool, limits: RunLimits, task_status: TaskStatus[None]) -> None:
         """Serve until stopped, or until the docket is empty.
@@ -86,6 +85,10 @@ class Session:
         self._stop.set()
         if not self._ready.is_set():
             self._shield.cancel("stopped before it was ready")
+
+    def resize(self, concurrency: int) -> None:
+        """Run so many tasks at once from now on; what runs goes on."""
+        self._runs.resize(concurrency)
 
     async def wait_ended(self) -> None:
         """Wait until nothing of it runs any more."""
@@ -133,6 +136,7 @@ class Session:
             self._settings.name,
             self._runs,
             Attempts(self._docket),
+            ResultWriter(self._docket, self._settings.name),
             define_task("the fallback task", self._settings.fallback_task),
             limits,
             self._supervisor,

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from attrs import Attribute, field, frozen
 
-from docket_anyio._client.registry import TaskFunction
+from docket_anyio._client.registry import TaskFunction, load
 from docket_anyio._client.standard import default_fallback_task
 from docket_anyio._model.settings import check_at_least, check_not_negative, check_positive
 from docket_anyio.exceptions import InvalidSetting
@@ -32,6 +32,15 @@ def _not_empty(_: object, attribute: Attribute[str], value: str) -> None:
         raise InvalidSetting(f"{attribute.name} must not be empty")
 
 
+def _task(given: TaskFunction | str | None) -> TaskFunction:
+    if given is None:
+        return default_fallback_task
+    if not isinstance(given, str):
+        return given
+    function: TaskFunction = load(given)
+    return function
+
+
 def default_name() -> str:
     """Return what a worker is called if nobody gives it a name."""
     return f"{socket.gethostname()}#{os.getpid()}"
@@ -48,7 +57,8 @@ class WorkerOptions(TypedDict, total=False):
     message_batch: int
     grace: timedelta
     schedule_automatic_tasks: bool
-    fallback_task: TaskFunction
+    fallback_task: TaskFunction | str | None
+    enable_internal_instrumentation: bool
 
 
 @frozen
@@ -64,7 +74,8 @@ class WorkerSettings:
     message_batch: int = field(default=1000, validator=_at_least_one)
     grace: timedelta = field(default=timedelta(seconds=20), validator=_not_negative)
     schedule_automatic_tasks: bool = True
-    fallback_task: TaskFunction = default_fallback_task
+    fallback_task: TaskFunction = field(default=None, converter=_task)
+    enable_internal_instrumentation: bool = False
 
     @property
     def lease_renewal(self) -> timedelta:

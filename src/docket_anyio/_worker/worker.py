@@ -9,6 +9,7 @@ from typing import Final, Self, Unpack
 
 from anyio import TASK_STATUS_IGNORED, create_task_group, move_on_after
 from anyio.abc import TaskStatus
+from attrs import evolve
 
 from docket_anyio._client.docket import Docket
 from docket_anyio._model.keys import check_key
@@ -47,10 +48,13 @@ class Worker:
             - ``message_batch``: How many tasks one claim takes at most; 1000.
             - ``grace``: How long running tasks may go on when the worker is stopped; 20 seconds.
             - ``schedule_automatic_tasks``: Whether to add tasks with an automatic ``Perpetual`` or ``Cron``; yes.
-            - ``fallback_task``: Called in the place of tasks that are not registered; does nothing by default.
+            - ``fallback_task``: Called in the place of tasks that are not registered, or its ``module:name``; does nothing
+              by default.
+            - ``enable_internal_instrumentation``: Taken and of no effect, as for ``Docket``.
 
     Raises:
         InvalidSetting: An option is out of range.
+        InvalidTask: The fallback task cannot be loaded.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Worker:
         **options: Unpack[WorkerOptions],
     ) -> None:
         self.docket: Final = docket
-        self._settings: Final = WorkerSettings(default_name() if name is None else name, **options)
+        self._settings = WorkerSettings(default_name() if name is None else name, **options)
         self._instruments: Final = Instruments(self._settings.name, [_LOG, *instruments])
         self._session: Session | None = None
         self._running = False
@@ -90,6 +94,26 @@ class Worker:
     def name(self) -> str:
         """What the worker is called in Redis."""
         return self._settings.name
+
+    @property
+    def concurrency(self) -> int:
+        """How many tasks run at once. Another number holds at once; where it is lowered, what runs goes on.
+
+        Raises:
+            InvalidSetting: It was set below 1.
+        """
+        return self._settings.concurrency
+
+    @concurrency.setter
+    def concurrency(self, number: int) -> None:
+        self._settings = evolve(self._settings, concurrency=number)
+        if self._session is not None:
+            self._session.resize(number)
+
+    @property
+    def enable_internal_instrumentation(self) -> bool:
+        """What it was told; of no effect."""
+        return self._settings.enable_internal_instrumentation
 
     @property
     def workers_set(self) -> str:
