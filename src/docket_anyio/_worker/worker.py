@@ -48,8 +48,8 @@ class Worker:
             - ``message_batch``: How many tasks one claim takes at most; 1000.
             - ``grace``: How long running tasks may go on when the worker is stopped; 20 seconds.
             - ``schedule_automatic_tasks``: Whether to add tasks with an automatic ``Perpetual`` or ``Cron``; yes.
-            - ``fallback_task``: Called in the place of tasks that are not registered, or its ``module:name``; does nothing
-              by default.
+            - ``fallback_task``: Called in the place of tasks that are not registered, or its ``module:name``; does
+              nothing by default.
             - ``enable_internal_instrumentation``: Taken and of no effect, as for ``Docket``.
 
     Raises:
