@@ -89,10 +89,16 @@ class StrikeList(AsyncContextManagerMixin):
                 async with create_task_group() as followers:
                     service = StrikeService(stream, self._book)
                     await followers.start(supervisor.keep_running, "following strikes", service.run)
-                    yield self
+                    raised = None
+                    try:
+                        yield self
+                    except Exception as error:  # noqa: BLE001 - the user's own; it must not leave inside a group of ours
+                        raised = error
                     followers.cancel_scope.cancel("left")
             finally:
                 self._book = None
+            if raised is not None:
+                raise raised
 
     @property
     def prefix(self) -> str:

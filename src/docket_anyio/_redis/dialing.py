@@ -126,12 +126,13 @@ class Dialer:
         if address.credentials is None:
             return () if address.password is None else (address.username or "default", address.password)
         try:
-            *name, password = await address.credentials.get_credentials_async()
+            given = await address.credentials.get_credentials_async()
+            name, password = given if len(given) == 2 else ("default", *given)
         except Exception as error:  # it is a user's, and the next try may find it in better shape
             # Its words stay out of the message: nobody knows what they tell.
             words = f"the credential provider failed with {type(error).__name__}"
             raise Disconnected(words, maybe_executed=False) from error
-        return (name[0] if name else "default", password)
+        return name, password
 
     def _greeting(self, credentials: Sequence[str]) -> Sequence[Command]:
         address = self.address
