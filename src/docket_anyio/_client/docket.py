@@ -87,6 +87,7 @@ class Docket(Striking):
         self.enable_internal_instrumentation: Final = enable_internal_instrumentation
         self.heartbeat_interval = heartbeat_interval
         self.missed_heartbeats = missed_heartbeats
+        self.credential_provider: Final = credential_provider
         self._own_results: Final = result_storage
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
         self._session: _Session | None = None
