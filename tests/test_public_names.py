@@ -8,11 +8,11 @@ import docket_anyio
 from docket_anyio import abc, dependencies, exceptions, tasks
 
 NAMES = """
-    Agenda CallArgument Cron CurrentDocket CurrentExecution CurrentWorker CycleError Depends Disposition Docket
-    DocketSnapshot Execution ExecutionCancelled ExecutionProgress ExecutionState ExecutionTasks ExponentialRetry
-    LiteralOperator Logged Operator Perpetual Progress ProgressEvent Retry RunningExecution Shared StateEvent
-    StrikeInstruction StrikeList TaskArgument TaskCall TaskKey TaskLogger Timeout Worker WorkerInfo __version__
-    testing
+    Agenda Annotation CallArgument Cron CurrentDocket CurrentExecution CurrentWorker CycleError Depends Disposition
+    Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress ExecutionState ExecutionTasks
+    ExponentialRetry LiteralOperator Logged Operator Perpetual Progress ProgressEvent Restore Retry RunningExecution
+    Shared StateEvent Strike StrikeInstruction StrikeList TaskArgument TaskCall TaskCollection TaskFunction TaskKey
+    TaskLogger Timeout Worker WorkerInfo __version__ compact_signature get_signature testing
 """.split()
 
 EXCEPTIONS = """
@@ -63,6 +63,6 @@ def test_the_names_of_the_other_public_modules() -> None:
     assert sorted(dependencies.__all__) == sorted(names.split())
     names = "assert_no_tasks assert_task_count assert_task_not_scheduled assert_task_scheduled"
     assert sorted(docket_anyio.testing.__all__) == names.split()
-    assert sorted(tasks.__all__) == ["fail", "sleep", "standard_tasks", "trace"]
+    assert sorted(tasks.__all__) == ["default_fallback_task", "fail", "sleep", "standard_tasks", "trace"]
     assert [each.__name__ for each in tasks.standard_tasks] == ["trace", "fail", "sleep"]
-    assert hasattr(abc, "Instrument")
+    assert all(hasattr(abc, name) for name in ("CredentialProvider", "Instrument", "ResultStorage"))

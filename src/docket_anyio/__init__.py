@@ -10,14 +10,19 @@ from docket_anyio._client.calls import TaskCall as TaskCall
 from docket_anyio._client.current import CurrentDocket as CurrentDocket
 from docket_anyio._client.current import CurrentExecution as CurrentExecution
 from docket_anyio._client.current import TaskKey as TaskKey
+from docket_anyio._client.disposition import Disposition as Disposition
 from docket_anyio._client.docket import Docket as Docket
-from docket_anyio._client.execution import Disposition as Disposition
 from docket_anyio._client.execution import Execution as Execution
 from docket_anyio._client.progress import ExecutionProgress as ExecutionProgress
+from docket_anyio._client.registry import TaskCollection as TaskCollection
+from docket_anyio._client.registry import TaskFunction as TaskFunction
 from docket_anyio._client.reporting import Progress as Progress
+from docket_anyio._client.signatures import compact_signature as compact_signature
+from docket_anyio._client.signatures import get_signature as get_signature
 from docket_anyio._client.snapshot import DocketSnapshot as DocketSnapshot
 from docket_anyio._client.snapshot import RunningExecution as RunningExecution
 from docket_anyio._client.strike_list import StrikeList as StrikeList
+from docket_anyio._injection.annotations import Annotation as Annotation
 from docket_anyio._injection.annotations import Logged as Logged
 from docket_anyio._injection.functional import Depends as Depends
 from docket_anyio._injection.functional import TaskArgument as TaskArgument
@@ -30,6 +35,8 @@ from docket_anyio._model.lifecycle import ExecutionState as ExecutionState
 from docket_anyio._model.snapshot import WorkerInfo as WorkerInfo
 from docket_anyio._model.strikes import LiteralOperator as LiteralOperator
 from docket_anyio._model.strikes import Operator as Operator
+from docket_anyio._model.strikes import Restore as Restore
+from docket_anyio._model.strikes import Strike as Strike
 from docket_anyio._model.strikes import StrikeInstruction as StrikeInstruction
 from docket_anyio._policies.perpetual import Cron as Cron
 from docket_anyio._policies.perpetual import Perpetual as Perpetual
@@ -45,6 +52,7 @@ from docket_anyio.exceptions import ExecutionCancelled as ExecutionCancelled
 __version__ = version("docket-anyio")
 __all__ = [
     "Agenda",
+    "Annotation",
     "CallArgument",
     "Cron",
     "CurrentDocket",
@@ -67,19 +75,25 @@ __all__ = [
     "Perpetual",
     "Progress",
     "ProgressEvent",
+    "Restore",
     "Retry",
     "RunningExecution",
     "Shared",
     "StateEvent",
+    "Strike",
     "StrikeInstruction",
     "StrikeList",
     "TaskArgument",
     "TaskCall",
     "TaskKey",
     "TaskLogger",
+    "TaskCollection",
+    "TaskFunction",
     "Timeout",
     "Worker",
     "WorkerInfo",
     "__version__",
+    "compact_signature",
+    "get_signature",
     "testing",
 ]

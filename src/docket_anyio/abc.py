@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any, Protocol
 
 from docket_anyio._model.message import Delivery as Delivery
 from docket_anyio._model.message import TaskMessage as TaskMessage
@@ -20,6 +21,33 @@ from docket_anyio._model.settlement import Finish as Finish
 from docket_anyio._model.settlement import HandBack as HandBack
 from docket_anyio._model.settlement import LetGo as LetGo
 from docket_anyio._model.settlement import Settlement as Settlement
+
+
+class ResultStorage(Protocol):
+    """Where results are kept instead of in the docket's Redis: any ``AsyncKeyValue`` of ``py-key-value-aio`` is one.
+
+    A result is put there before its run is recorded as ended, so that whoever hears of the end finds it; the two are
+    not one step, and what is put for a run that was superseded meanwhile stays until its time has passed.
+    """
+
+    async def put(self, key: str, value: Mapping[str, Any], *, ttl: int) -> None:
+        """Keep a value, which JSON can express, for ``ttl`` seconds."""
+        ...
+
+    async def get(self, key: str) -> Mapping[str, Any] | None:
+        """Return the value that was put under a key, or ``None`` where there is none any more."""
+        ...
+
+
+class CredentialProvider(Protocol):
+    """Knows the credentials for Redis at any time; redis-py's class of this name is one.
+
+    It is asked for every new connection. One that is open keeps those that it was made with.
+    """
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """Return the password, or the user's name and the password."""
+        ...
 
 
 class Instrument:

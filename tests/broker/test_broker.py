@@ -22,6 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.errors import redis_errors
+from docket_anyio._model.codec import result_value
 from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._redis.errors import Disconnected
 from docket_anyio.exceptions import CorruptMessage, RedisRefused, RedisUnavailable
@@ -108,11 +109,11 @@ async def test_a_result_is_read(broker: Broker) -> None:
     assert record is not None
     assert record.error == ENDINGS[Step.FAIL].error
     assert record.result_key == f"{KEY}:1"
-    assert await broker.records.read_result(record.result_key) == b"error"
-    assert await broker.records.read_result("other:1") is None
+    assert await broker.results.get(record.result_key) == result_value(b"error")
+    assert await broker.results.get("other:1") is None
 
 
 async def test_a_result_that_cannot_be_read(broker: Broker) -> None:
     await broker.redis.set(broker.keys.result("K:1"), b"garbage", ex=10)
     with pytest.raises(CorruptMessage, match="a stored result that cannot be read"):
-        await broker.records.read_result("K:1")
+        await broker.results.get("K:1")

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.queue import Answer, Ending, Promotion, Refusal
-from docket_anyio._model.codec import decode_result
+from docket_anyio._model.codec import decode_stored, result_payload
 from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._model.message import Delivery
 from tests.broker.brokers import (
@@ -286,7 +286,7 @@ async def test_a_result_is_stored_as_the_kind_of_deployment_has_it(broker: Broke
     await ended(broker)
     colons = ":" if store.kind == "memory" else "::"
     stored = await broker.redis.get(f"{store.docket_name}:results{colons}{KEY}:1")
-    assert decode_result(stored) == b"result"
+    assert result_payload(decode_stored(stored)) == b"result"
     members = json.loads(stored)
     if store.kind == "memory":
         assert list(members) == ["data"]

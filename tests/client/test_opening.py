@@ -154,7 +154,7 @@ async def test_an_execution_outlives_its_docket_no_further(anyio_backend: object
     async with make(store) as docket:
         execution = await docket.add(echo, key="one")(1)
         await docket.cancel("one")
-    with pytest.raises(ConnectionError):
+    with pytest.raises(NotOpen, match="use it inside `async with docket:`"):
         await execution.get_result()
 
 

@@ -250,12 +250,14 @@ def test_an_error_text_is_read_whatever_it_is() -> None:
 
 
 def test_a_result_on_its_own() -> None:
-    assert json.loads(codec.encode_result(b"\x80\x05\xff")) == {"data": base64.b64encode(b"\x80\x05\xff").decode()}
+    entry = codec.encode_stored(codec.result_value(b"\x80\x05\xff"))
+    assert json.loads(entry) == {"data": base64.b64encode(b"\x80\x05\xff").decode()}
 
 
 def test_a_result_as_an_entry_of_a_store() -> None:
-    entry = codec.encode_result_entry(
-        b"\x80\x05", collection="P:results", key="K:1", created_at=WHEN, time_to_live=timedelta(minutes=15)
+    value = codec.result_value(b"\x80\x05")
+    entry = codec.encode_stored_entry(
+        value, collection="P:results", key="K:1", created_at=WHEN, time_to_live=timedelta(minutes=15)
     )
     members = json.loads(entry)
     assert members == {
@@ -271,11 +273,19 @@ def test_a_result_as_an_entry_of_a_store() -> None:
 
 @given(st.binary())
 def test_a_result_comes_back_from_either_form(payload: bytes) -> None:
-    entry = codec.encode_result_entry(
-        payload, collection="P:results", key="K:1", created_at=WHEN, time_to_live=timedelta(seconds=1)
+    value = codec.result_value(payload)
+    entry = codec.encode_stored_entry(
+        value, collection="P:results", key="K:1", created_at=WHEN, time_to_live=timedelta(seconds=1)
     )
-    assert codec.decode_result(codec.encode_result(payload).encode()) == payload
-    assert codec.decode_result(entry.encode()) == payload
+    assert codec.decode_stored(codec.encode_stored(value).encode()) == value
+    assert codec.decode_stored(entry.encode()) == value
+    assert codec.result_payload(value) == payload
+
+
+def test_an_entry_that_stays_for_ever() -> None:
+    entry = codec.encode_stored_entry({"a": 1}, collection="P:results", key="K:1", created_at=WHEN, time_to_live=None)
+    assert "expires_at" not in json.loads(entry)
+    assert codec.decode_stored(entry.encode()) == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -288,7 +298,7 @@ def test_a_result_comes_back_from_either_form(payload: bytes) -> None:
     ],
 )
 def test_a_result_of_somebody_else(stored: bytes) -> None:
-    assert codec.decode_result(stored) == b"\x80\x05"
+    assert codec.result_payload(codec.decode_stored(stored)) == b"\x80\x05"
 
 
 @pytest.mark.parametrize(
@@ -297,7 +307,7 @@ def test_a_result_of_somebody_else(stored: bytes) -> None:
 )
 def test_a_result_that_cannot_be_read(stored: bytes) -> None:
     with pytest.raises(CorruptMessage, match="a stored result that cannot be read"):
-        codec.decode_result(stored)
+        codec.result_payload(codec.decode_stored(stored))
 
 
 # --- events -------------------------------------------------------------------------------------------------------

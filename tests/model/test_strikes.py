@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from docket_anyio._model.strikes import Direction, StrikeInstruction, StrikeSet
+from docket_anyio._model.strikes import INSTRUCTIONS, Direction, Restore, Strike, StrikeSet
 from docket_anyio.exceptions import InvalidStrike
 
 
 def strikes(*instructions: tuple[Any, ...]) -> StrikeSet:
     found = StrikeSet()
     for direction, *rest in instructions:
-        found.apply(StrikeInstruction(Direction(direction), *rest))
+        found.apply(INSTRUCTIONS[Direction(direction)](*rest))
     return found
 
 
@@ -59,7 +59,7 @@ def test_a_restore_lifts_what_is_equal_and_nothing_else() -> None:
     found = strikes(("strike", None, "x", "==", 1), ("strike", None, "x", "==", 2), ("restore", None, "x", "==", 1))
     assert not found.matches("any", {"x": 1})
     assert found.matches("any", {"x": 2})
-    found.apply(StrikeInstruction(Direction.RESTORE, None, "x", "==", 2))
+    found.apply(Restore(None, "x", "==", 2))
     assert not found
 
 
@@ -67,18 +67,18 @@ def test_combinations_are_kept_apart() -> None:
     """pydocket forgets that a task is struck whole once one of its parameters is struck, too."""
     found = strikes(("strike", "send"), ("strike", "send", "to", "==", "ann"))
     assert found.matches("send", {"to": "bob"})
-    found.apply(StrikeInstruction(Direction.RESTORE, "send"))
+    found.apply(Restore("send"))
     assert found.matches("send", {"to": "ann"})
     assert not found.matches("send", {"to": "bob"})
-    found.apply(StrikeInstruction(Direction.STRIKE, "send"))
-    found.apply(StrikeInstruction(Direction.RESTORE, "send", "to", "==", "ann"))
+    found.apply(Strike("send"))
+    found.apply(Restore("send", "to", "==", "ann"))
     assert found.matches("send", {"to": "bob"})
 
 
 def test_doing_it_again_changes_nothing() -> None:
     found = strikes(("strike", "send"), ("strike", "send"), ("restore", "send"))
     assert not found
-    found.apply(StrikeInstruction(Direction.RESTORE, "send", "to", "==", "ann"))
+    found.apply(Restore("send", "to", "==", "ann"))
     assert not found
 
 
@@ -94,4 +94,4 @@ def test_doing_it_again_changes_nothing() -> None:
 )
 def test_mistakes(arguments: tuple[Any, ...], words: str) -> None:
     with pytest.raises(InvalidStrike, match=words):
-        StrikeInstruction(Direction.STRIKE, *arguments)
+        Strike(*arguments)

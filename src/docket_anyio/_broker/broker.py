@@ -18,9 +18,11 @@ from docket_anyio._broker.presence import Presence
 from docket_anyio._broker.progress import ProgressReports
 from docket_anyio._broker.queue import Queue
 from docket_anyio._broker.records import Records
+from docket_anyio._broker.results import RedisResults
 from docket_anyio._broker.strikes import StrikeStream
 from docket_anyio._clock import ServerClock
 from docket_anyio._redis.client import Redis
+from docket_anyio.abc import ResultStorage
 
 
 @define(eq=False)
@@ -32,6 +34,8 @@ class Broker:
     execution_ttl: timedelta
     in_process: bool
     """Nobody but this process can reach it."""
+    own_results: ResultStorage | None = None
+    """Where results are kept instead of in Redis, if the user has a place for them."""
     queue: Queue = field(init=False)
     backlog: Backlog = field(init=False)
     records: Records = field(init=False)
@@ -40,6 +44,7 @@ class Broker:
     events: Events = field(init=False)
     strikes: StrikeStream = field(init=False)
     locks: Locks = field(init=False)
+    results: ResultStorage = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.queue = Queue(self.redis, self.keys, self.execution_ttl)
@@ -50,6 +55,7 @@ class Broker:
         self.events = Events(self.redis, self.keys)
         self.strikes = StrikeStream(self.redis, self.keys)
         self.locks = Locks(self.redis, self.keys)
+        self.results = self.own_results or RedisResults(self.redis, self.keys)
 
     @property
     def clock(self) -> ServerClock:

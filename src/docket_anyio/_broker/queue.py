@@ -12,8 +12,9 @@ from redis.exceptions import ResponseError
 from docket_anyio._broker import scripts
 from docket_anyio._broker.errors import redis_errors, refused
 from docket_anyio._broker.keys import GROUP, Keys
+from docket_anyio._broker.results import stored
 from docket_anyio._broker.strikes import BEFORE_ALL
-from docket_anyio._model.codec import encode_message, encode_result, encode_result_entry
+from docket_anyio._model.codec import encode_message, result_value
 from docket_anyio._model.events import encode_state_event
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage
@@ -39,6 +40,7 @@ class Refusal(Enum):
 
     TAKEN = 0
     STALE = -1
+    SUPERSEDED = -2
 
 
 class Answer(Enum):
@@ -63,11 +65,12 @@ class Promotion:
 
 @frozen
 class Ending:
-    """How an execution ended, as it is recorded. ``result`` is pickled."""
+    """How an execution ended, as it is recorded. ``result`` is pickled; ``result_key`` says where it is already."""
 
     state: ExecutionState
     error: str | None = None
     result: bytes | None = None
+    result_key: str | None = None
 
 
 @define(eq=False)
@@ -85,7 +88,13 @@ class Queue:
     _execution_ttl: timedelta
 
     async def schedule(
-        self, message: TaskMessage, *, due: bool, replace: bool = False, last_strike: str = BEFORE_ALL
+        self,
+        message: TaskMessage,
+        *,
+        due: bool,
+        replace: bool = False,
+        last_strike: str = BEFORE_ALL,
+        expected_generation: int = 0,
     ) -> int | Refusal:
         """Add a task, or put it in the place of what is under its key.
 
@@ -94,11 +103,14 @@ class Queue:
             due: It goes to the stream at once, and is not parked until its time.
             replace: Whatever waits under the key is dropped, and what runs is superseded.
             last_strike: Where the last strike stands that the caller has looked at: none is newer, or it is ``STALE``.
+            expected_generation: Where the key has come to a newer one, it is ``SUPERSEDED``; 0 for any.
 
         Returns:
             The generation, or why nothing was changed.
         """
-        keys, args = self._schedule_call(message, due=due, replace=replace, last_strike=last_strike)
+        keys, args = self._schedule_call(
+            message, due=due, replace=replace, last_strike=last_strike, expected_generation=expected_generation
+        )
         return _scheduled(await self._run(_SCHEDULE, keys, args))
 
     async def schedule_many(
@@ -122,7 +134,7 @@ class Queue:
         return [refused(each) if isinstance(each, ResponseError) else _scheduled(each) for each in replies]
 
     def _schedule_call(
-        self, message: TaskMessage, *, due: bool, replace: bool, last_strike: str
+        self, message: TaskMessage, *, due: bool, replace: bool, last_strike: str, expected_generation: int = 0
     ) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
         keys, key = self._keys, message.key
         return (
@@ -144,6 +156,7 @@ class Queue:
                 int(replace),
                 _waiting_event(message, due=due),
                 last_strike,
+                expected_generation,
                 *encode_message(message),
             ),
         )
@@ -219,7 +232,7 @@ class Queue:
     async def settle(self, delivery: Delivery, ending: Ending, now: datetime) -> Answer:
         """End a run and its execution: record, result, event and acknowledgement in one. Safe to repeat."""
         keys, message, completed_at = self._keys, delivery.message, now.isoformat()
-        result_key = f"{message.key}:{message.generation}"
+        result_key = ending.result_key or ("" if ending.result is None else message.result_key)
         reply = await self._run(
             _SETTLE,
             (
@@ -227,7 +240,7 @@ class Queue:
                 keys.progress(message.key),
                 keys.state_channel(message.key),
                 keys.stream,
-                keys.result(result_key),
+                keys.result(result_key or message.result_key),
             ),
             (
                 message.generation,
@@ -349,15 +362,7 @@ class Queue:
         return seconds_to_live(self._execution_ttl)
 
     def _stored(self, result: bytes, result_key: str, now: datetime) -> str:
-        if self._keys.bare_results:
-            return encode_result(result)
-        return encode_result_entry(
-            result,
-            collection=self._keys.results,
-            key=result_key,
-            created_at=now,
-            time_to_live=timedelta(seconds=self._seconds_to_live),
-        )
+        return stored(self._keys, result_key, result_value(result), now=now, seconds=self._seconds_to_live)
 
     async def _run(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument], *, repeatable: bool = False
@@ -368,7 +373,7 @@ class Queue:
 
 def _scheduled(reply: Reply) -> int | Refusal:
     match reply:
-        case 0 | -1:
+        case 0 | -1 | -2:
             return Refusal(reply)
         case int():
             return reply

@@ -1,4 +1,4 @@
-"""What is known about keys, and what came of them."""
+"""What is known about keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from redis.exceptions import ResponseError
 
 from docket_anyio._broker.errors import redis_errors, refused
 from docket_anyio._broker.keys import Keys
-from docket_anyio._model.codec import decode_progress, decode_record, decode_result, pairs
+from docket_anyio._model.codec import decode_progress, decode_record, pairs
 from docket_anyio._model.record import ProgressRecord, RunRecord
 from docket_anyio._redis.client import Redis
 from docket_anyio._redis.transport import Reply
@@ -15,7 +15,7 @@ from docket_anyio._redis.transport import Reply
 
 @define(eq=False)
 class Records:
-    """The records and results of a docket."""
+    """The records of a docket."""
 
     _redis: Redis
     _keys: Keys
@@ -32,12 +32,6 @@ class Records:
         with redis_errors():
             record, progress = await self._redis.transport.execute_all(commands, repeatable=True)
         return decode_record(_fields(record)), decode_progress(_fields(progress))
-
-    async def read_result(self, result_key: str) -> bytes | None:
-        """Return a pickled result, or ``None`` where it has expired."""
-        with redis_errors():
-            reply = await self._redis.transport.execute(("GET", self._keys.result(result_key)), repeatable=True)
-        return decode_result(reply) if isinstance(reply, bytes) else None
 
 
 def _fields(reply: Reply) -> dict[bytes, bytes]:

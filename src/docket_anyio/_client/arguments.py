@@ -1,35 +1,12 @@
-"""What a task is called with: as it was given, or pickled until somebody looks."""
+"""What a task is called with, pickled until somebody looks."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Protocol
 
 from attrs import field, frozen
 
 from docket_anyio._model.codec import load_arguments
-
-
-class Arguments(Protocol):
-    """What a task is called with."""
-
-    @property
-    def args(self) -> tuple[object, ...]:
-        """The positional ones."""
-        ...
-
-    @property
-    def kwargs(self) -> dict[str, object]:
-        """Those by name."""
-        ...
-
-
-@frozen(eq=False)
-class Given:
-    """Arguments as they were given."""
-
-    args: tuple[object, ...]
-    kwargs: dict[str, object]
 
 
 @frozen(eq=False)
@@ -39,6 +16,11 @@ class Pickled:
     task: str
     _args: bytes = field(repr=False, alias="args")
     _kwargs: bytes = field(repr=False, alias="kwargs")
+
+    @property
+    def payload(self) -> tuple[bytes, bytes]:
+        """The pickles: of those by position, and of those by name."""
+        return self._args, self._kwargs
 
     @property
     def args(self) -> tuple[object, ...]:

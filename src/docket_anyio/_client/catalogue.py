@@ -57,17 +57,17 @@ class Catalogue(Names):
         for name in [None] if names is None else names:
             self._registry.register(function, name)
 
-    def register_collection(self, path: str) -> None:
+    def register_collection(self, collection_path: str) -> None:
         """Register every function of a collection.
 
         Args:
-            path: ``module:name``, which is an iterable of functions.
+            collection_path: ``module:name``, which is an iterable of functions.
 
         Raises:
             InvalidTask: It cannot be found, or one of it cannot be a task.
             DuplicateTask: Another function has one of the names.
         """
-        for function in load_collection(path):
+        for function in load_collection(collection_path):
             self.register(function)
 
     def task(self, function: F) -> F:

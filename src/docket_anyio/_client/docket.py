@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -15,24 +14,24 @@ from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.keys import Keys
 from docket_anyio._client.arguments import Pickled
 from docket_anyio._client.calls import TaskCall
-from docket_anyio._client.catalogue import Catalogue
+from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.execution import Execution
-from docket_anyio._client.registry import TaskFunction
 from docket_anyio._client.scheduling import Scheduler, Submission
 from docket_anyio._client.snapshot import DocketSnapshot, take_snapshot
+from docket_anyio._client.strike_list import StrikeList
 from docket_anyio._client.strikes import StrikeBook
+from docket_anyio._client.striking import Striking
 from docket_anyio._model.keys import check_key
-from docket_anyio._model.settings import check_at_least, check_not_negative, check_positive
+from docket_anyio._model.settings import check_at_least, check_aware, check_not_negative, check_positive
 from docket_anyio._model.snapshot import WorkerInfo
-from docket_anyio._model.strikes import Direction, LiteralOperator, Operator, StrikeInstruction, StrikeSet
 from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.url import parse_url
+from docket_anyio.abc import CredentialProvider, ResultStorage
 from docket_anyio.exceptions import InvalidSetting, NotOpen
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_LOGGER: Final = logging.getLogger("docket_anyio.docket")
 _HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
 _EXECUTION_TTL: Final = timedelta(minutes=15)
 
@@ -43,9 +42,10 @@ class _Session:
 
     broker: Broker
     scheduler: Scheduler
+    strike_list: StrikeList
 
 
-class Docket(Catalogue):
+class Docket(Striking):
     """A durable set of tasks: added by any number of dockets of the same name and URL, run by any number of workers.
 
     Open it with ``async with``. That starts nothing and connects to nothing yet, so it may be entered in one task and
@@ -57,10 +57,15 @@ class Docket(Catalogue):
         heartbeat_interval: How often workers say that they live.
         missed_heartbeats: After how many missed ones a worker counts as gone.
         execution_ttl: How long records and results are kept after the end; zero keeps none.
+        result_storage: Where results are kept instead of in this Redis; see ``docket_anyio.abc.ResultStorage``.
+        enable_internal_instrumentation: Taken for those who come from pydocket, and of no effect: there are no spans of
+            the traffic with Redis that could be kept or left out.
+        credential_provider: Asked for name and password for every new connection, in the place of those in the URL;
+            see ``docket_anyio.abc.CredentialProvider``.
 
     Raises:
         InvalidURL: The URL names no Redis.
-        InvalidSetting: Another argument is out of range.
+        InvalidSetting: Another argument is out of range, or there are credentials in the URL as well.
     """
 
     def __init__(
@@ -70,14 +75,20 @@ class Docket(Catalogue):
         heartbeat_interval: timedelta = _HEARTBEAT_INTERVAL,
         missed_heartbeats: int = 5,
         execution_ttl: timedelta = _EXECUTION_TTL,
+        result_storage: ResultStorage | None = None,
+        enable_internal_instrumentation: bool = False,  # noqa: FBT001, FBT002 - pydocket's signature
+        credential_provider: CredentialProvider | None = None,
     ) -> None:
         if not name:
             raise InvalidSetting("a docket needs a name")
-        self._address: Final = parse_url(url)
+        self._address: Final = parse_url(url, credential_provider)
         super().__init__(name, Keys(name, bare_results=self._address.kind == "memory"))
         self.url: Final = url
-        self.heartbeat_interval = check_positive("heartbeat_interval", heartbeat_interval)
-        self.missed_heartbeats = check_at_least("missed_heartbeats", missed_heartbeats, 1)
+        self.enable_internal_instrumentation: Final = enable_internal_instrumentation
+        self.heartbeat_interval = heartbeat_interval
+        self.missed_heartbeats = missed_heartbeats
+        self.credential_provider: Final = credential_provider
+        self._own_results: Final = result_storage
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
         self._session: _Session | None = None
 
@@ -88,9 +99,14 @@ class Docket(Catalogue):
         if self._session is not None:
             raise NotOpen(f"{self!r} is open already; open another one of the same name instead")
         broker = Broker(
-            connect(self._address), self._keys, self.execution_ttl, in_process=self._address.kind == "memory"
+            connect(self._address),
+            self._keys,
+            self.execution_ttl,
+            in_process=self._address.kind == "memory",
+            own_results=self._own_results,
         )
-        self._session = _Session(broker, Scheduler(broker, StrikeBook(broker.strikes, StrikeSet())))
+        book = StrikeBook(broker.strikes)
+        self._session = _Session(broker, Scheduler(self, broker, book), StrikeList.of_docket(self.url, self.name, book))
         return self
 
     async def __aexit__(
@@ -98,6 +114,46 @@ class Docket(Catalogue):
     ) -> None:
         session, self._session = self._open_session(), None
         await session.broker.aclose()
+
+    @property
+    def heartbeat_interval(self) -> timedelta:
+        """How often workers say that they live; another one holds from the next heartbeat on.
+
+        Raises:
+            InvalidSetting: It was set to nothing, or less.
+        """
+        return self._heartbeat_interval
+
+    @heartbeat_interval.setter
+    def heartbeat_interval(self, interval: timedelta) -> None:
+        self._heartbeat_interval = check_positive("heartbeat_interval", interval)
+
+    @property
+    def missed_heartbeats(self) -> int:
+        """After how many missed heartbeats a worker counts as gone; another number holds at once.
+
+        Raises:
+            InvalidSetting: It was set below 1.
+        """
+        return self._missed_heartbeats
+
+    @missed_heartbeats.setter
+    def missed_heartbeats(self, number: int) -> None:
+        self._missed_heartbeats = check_at_least("missed_heartbeats", number, 1)
+
+    @property
+    def result_storage(self) -> ResultStorage:
+        """Where results are kept: what the docket was given for it, or its own Redis behind the same two methods.
+
+        Raises:
+            NotOpen: The docket is not open.
+        """
+        return self.broker.results
+
+    @property
+    def patience_with_workers(self) -> timedelta:
+        """How long a worker that is not heard of counts as alive."""
+        return self.heartbeat_interval * self.missed_heartbeats
 
     @property
     def broker(self) -> Broker:
@@ -116,6 +172,15 @@ class Docket(Catalogue):
             NotOpen: The docket is not open.
         """
         return self._open_session().scheduler.strikes
+
+    @property
+    def strike_list(self) -> StrikeList:
+        """The strikes it knows of. A docket hears of new ones when it adds tasks, and while a worker of it runs.
+
+        Raises:
+            NotOpen: The docket is not open.
+        """
+        return self._open_session().strike_list
 
     @overload
     def add(
@@ -187,7 +252,7 @@ class Docket(Catalogue):
             NotSerializable: The arguments of one cannot be pickled; none is added.
             RedisUnavailable: Redis cannot be reached; earlier chunks may have been added.
         """
-        return await self._open_session().scheduler.schedule_many(list(calls), chunk_size=chunk_size, replace=False)
+        return await self._open_session().scheduler.add_many(list(calls), chunk_size=chunk_size, replace=False)
 
     async def replace_many(
         self, calls: Iterable[TaskCall[Any]], *, chunk_size: int | None = 1000
@@ -199,7 +264,40 @@ class Docket(Catalogue):
             NotSerializable: The arguments of one cannot be pickled; none is added.
             RedisUnavailable: Redis cannot be reached; earlier chunks may have been added.
         """
-        return await self._open_session().scheduler.schedule_many(list(calls), chunk_size=chunk_size, replace=True)
+        return await self._open_session().scheduler.add_many(list(calls), chunk_size=chunk_size, replace=True)
+
+    async def schedule(
+        self,
+        execution: Execution[Any],
+        *,
+        replace: bool = False,
+        reschedule_message: bytes | None = None,
+        expected_generation: int = 0,
+    ) -> Disposition:
+        """Add an execution that was made by hand, or once more.
+
+        Args:
+            execution: What is added; its ``disposition``, ``state`` and ``generation`` are set.
+            replace: In the place of whatever is under its key.
+            reschedule_message: The ``message_id`` of a delivery in a worker's hands, which is settled by this.
+            expected_generation: Only if the key has not come to a newer one; 0 for any.
+
+        Raises:
+            InvalidKey: The key cannot be used.
+            InvalidTime: ``when`` has no time zone.
+            NotSerializable: The arguments cannot be pickled.
+            NotOpen: The docket is not open.
+            RedisUnavailable: Redis cannot be reached.
+            RedisRefused: Redis refused it.
+        """
+        check_key(execution.key)
+        check_aware("when", execution.when)
+        scheduler = self._open_session().scheduler
+        if reschedule_message:
+            await scheduler.reschedule(execution, reschedule_message, expected_generation=expected_generation)
+        else:
+            await scheduler.schedule(execution, replace=replace, expected_generation=expected_generation)
+        return execution.disposition
 
     async def cancel(self, key: str) -> None:
         """Cancel what is under a key: waiting, it never starts; running, its worker is asked to stop it.
@@ -212,52 +310,6 @@ class Docket(Catalogue):
         """
         await self.broker.queue.cancel(check_key(key), self.broker.clock.now())
 
-    async def strike(
-        self,
-        function: TaskFunction | str | None = None,
-        parameter: str | None = None,
-        operator: Operator | LiteralOperator = "==",
-        value: object = None,
-    ) -> None:
-        """Keep tasks from being added and from being run, on every docket and worker of this name.
-
-        Args:
-            function: The task, or its name; every task where it is left out.
-            parameter: Only calls with a certain argument for this parameter; all calls where it is left out.
-            operator: How the argument is compared with ``value``.
-            value: With what; for ``between`` a pair of the lowest and the highest.
-
-        Raises:
-            InvalidStrike: Neither task nor parameter is given, or operator and value do not fit.
-            NotSerializable: The value cannot be pickled.
-            RedisUnavailable: Redis cannot be reached. Striking again is safe.
-        """
-        await self._instruct(Direction.STRIKE, function, parameter, operator, value)
-
-    async def restore(
-        self,
-        function: TaskFunction | str | None = None,
-        parameter: str | None = None,
-        operator: Operator | LiteralOperator = "==",
-        value: object = None,
-    ) -> None:
-        """Lift the strike that was given with the same arguments.
-
-        Raises:
-            InvalidStrike: See ``strike``, as for the others.
-            NotSerializable: The value cannot be pickled.
-            RedisUnavailable: Redis cannot be reached. Restoring again is safe.
-        """
-        await self._instruct(Direction.RESTORE, function, parameter, operator, value)
-
-    async def wait_for_strikes_loaded(self) -> None:
-        """Read every strike given so far.
-
-        Raises:
-            RedisUnavailable: Redis cannot be reached.
-        """
-        await self.strikes.catch_up()
-
     async def get_execution(self, key: str) -> Execution[Any] | None:
         """Return a handle on what is under a key, or ``None`` where nothing is.
 
@@ -269,13 +321,15 @@ class Docket(Catalogue):
         if record is None:
             return None
         execution = Execution[Any](
-            broker=self.broker,
-            key=key,
+            self,
+            self.function_named(record.task),
+            (),
+            {},
+            key,
+            record.when,
             function_name=record.task,
-            function=self.function_named(record.task),
-            arguments=Pickled(record.task, args=record.args, kwargs=record.kwargs),
-            when=record.when,
             generation=record.generation,
+            pickled=Pickled(record.task, args=record.args, kwargs=record.kwargs),
             state=record.state,
             worker=record.worker,
             started_at=record.started_at,
@@ -303,7 +357,7 @@ class Docket(Catalogue):
         Raises:
             RedisUnavailable: Redis cannot be reached.
         """
-        return await take_snapshot(self.broker, self, self._patience_with_workers)
+        return await take_snapshot(self, self.patience_with_workers)
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers that live.
@@ -321,27 +375,9 @@ class Docket(Catalogue):
         """
         return await self._workers(task_name)
 
-    @property
-    def _patience_with_workers(self) -> timedelta:
-        return self.heartbeat_interval * self.missed_heartbeats
-
     async def _workers(self, task: str | None) -> list[WorkerInfo]:
         broker = self.broker
-        return await broker.presence.workers(now=broker.clock.now(), window=self._patience_with_workers, task=task)
-
-    async def _instruct(
-        self,
-        direction: Direction,
-        function: TaskFunction | str | None,
-        parameter: str | None,
-        operator: Operator | LiteralOperator,
-        value: object,
-    ) -> None:
-        name = function if isinstance(function, str) or function is None else function.__name__
-        instruction = StrikeInstruction(direction, name, parameter, operator, value)
-        if parameter is not None and not self._registry.has_parameter(name, parameter):
-            _LOGGER.warning("No task known here has the parameter %r: the strike will match nothing here", parameter)
-        await self.strikes.send(instruction)
+        return await broker.presence.workers(now=broker.clock.now(), window=self.patience_with_workers, task=task)
 
     def _open_session(self) -> _Session:
         if self._session is None:

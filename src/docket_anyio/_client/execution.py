@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime, timedelta
-from enum import Enum
-from typing import Any, Final, Generic, NoReturn, TypeVar, cast
+from typing import Any, Final, Generic, NoReturn, Self, TypeVar, cast
 
 import anyio
 from anyio import move_on_after
@@ -14,10 +13,13 @@ from attrs import Factory, define, field, frozen
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.events import StateChanges
-from docket_anyio._client.arguments import Arguments
+from docket_anyio._broker.queue import Answer, Ending
+from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.events import ExecutionEvents, Settable, open_events
 from docket_anyio._client.progress import ExecutionProgress
-from docket_anyio._model.codec import load
+from docket_anyio._client.registry import TaskFunction
+from docket_anyio._client.request import Home, Request
+from docket_anyio._model.codec import decode_message, load, result_payload
 from docket_anyio._model.events import ExecutionEvent, StateChanged
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.record import ProgressRecord, RunRecord
@@ -32,17 +34,6 @@ _BACKSTOP: Final = 5.0
 _ON_ITS_WAY: Final = 1.0
 
 
-class Disposition(Enum):
-    """What came of an attempt to add a task."""
-
-    LOADED = "loaded"
-    SCHEDULED = "scheduled"
-    ALREADY_SCHEDULED = "already scheduled"
-    STRUCK = "struck"
-    FAILED = "failed"
-    SUPERSEDED = "superseded"
-
-
 @frozen
 class _End:
     """How an execution ended."""
@@ -53,65 +44,134 @@ class _End:
 
 
 def _any_progress(execution: Execution[Any]) -> ExecutionProgress:
-    return ExecutionProgress(execution._broker, execution.key)  # noqa: SLF001 - the default of a field of it
+    return ExecutionProgress(execution.docket, execution.key)
 
 
 @define(eq=False)
-class Execution(Generic[R]):
-    """A task that was added, known by its key.
+class Execution(Request, Generic[R]):
+    """A task that was added, or is to be, known by its key.
 
-    Attributes that tell how it stands are as of the last ``sync()``.
+    ``docket.add()`` and ``docket.get_execution()`` return them. Attributes that tell how it stands are as of the last
+    ``sync()``, or of what was done through this handle since.
     """
 
-    _broker: Broker = field(repr=False, alias="broker")
-    key: str
-    function_name: str
-    function: Callable[..., Any] = field(repr=False)
-    _arguments: Arguments = field(repr=False, alias="arguments")
-    when: datetime
-    attempt: int = 1
-    generation: int = 0
-    redelivered: bool = False
-    disposition: Disposition = Disposition.LOADED
-    state: ExecutionState = ExecutionState.SCHEDULED
-    worker: str | None = None
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    error: str | None = None
-    result_key: str | None = None
-    schedule_exception: Exception | None = None
-    progress: ExecutionProgress = field(default=Factory(_any_progress, takes_self=True), repr=False)
+    disposition: Disposition = field(default=Disposition.LOADED, kw_only=True)
+    state: ExecutionState = field(default=ExecutionState.SCHEDULED, kw_only=True)
+    worker: str | None = field(default=None, kw_only=True)
+    started_at: datetime | None = field(default=None, kw_only=True)
+    completed_at: datetime | None = field(default=None, kw_only=True)
+    error: str | None = field(default=None, kw_only=True)
+    result_key: str | None = field(default=None, kw_only=True)
+    schedule_exception: Exception | None = field(default=None, kw_only=True)
+    progress: ExecutionProgress = field(default=Factory(_any_progress, takes_self=True), repr=False, kw_only=True)
 
-    @property
-    def args(self) -> tuple[object, ...]:
-        """The arguments by position.
+    @classmethod
+    async def from_message(
+        cls,
+        docket: Home,
+        message: Mapping[bytes, bytes],
+        redelivered: bool = False,  # noqa: FBT001, FBT002 - pydocket's signature, and so is sync
+        fallback_task: TaskFunction | None = None,
+        message_id: bytes | None = None,
+        sync: bool = True,  # noqa: FBT001, FBT002
+    ) -> Self:
+        """Return the execution that an entry of the stream is about.
 
-        Raises:
-            CorruptMessage: They cannot be unpickled here.
-        """
-        return self._arguments.args
-
-    @property
-    def kwargs(self) -> dict[str, object]:
-        """The arguments by name.
+        Args:
+            docket: Where it is.
+            message: The fields of the entry.
+            redelivered: It was in another worker's hands before.
+            fallback_task: Its function where the task is not registered.
+            message_id: The entry's id.
+            sync: Read how it stands.
 
         Raises:
-            CorruptMessage: They cannot be unpickled here.
+            InvalidTask: The task is not registered, and there is no fallback. It is a ``ValueError``.
+            CorruptMessage: A field is missing or cannot be read.
+            RedisUnavailable: Redis cannot be reached.
         """
-        return self._arguments.kwargs
+        asked = decode_message(message)
+        function = docket.registry.function(asked.task, fallback_task)
+        execution = cls.of(docket, function, asked, redelivered=redelivered, message_id=message_id)
+        if sync:
+            await execution.sync()
+        return execution  # noqa: ASYNC910 - pydocket's signature; without sync there is nothing to wait for
 
-    def general_labels(self) -> dict[str, str]:
-        """Return what metrics of all runs of the task are labelled with."""
-        return {"docket.task": self.function_name}
+    async def schedule(
+        self,
+        replace: bool = False,  # noqa: FBT001, FBT002 - pydocket's signature
+        reschedule_message: bytes | None = None,
+        expected_generation: int = 0,
+    ) -> Disposition:
+        """Put it on its docket; see ``Docket.schedule``.
 
-    def specific_labels(self) -> dict[str, str | int]:
-        """Return what log lines and spans of this run are labelled with."""
-        return {
-            **self.general_labels(),
-            "docket.key": self.key,
-            "docket.when": self.when.isoformat(),
-            "docket.attempt": self.attempt,
-        }
+        Raises:
+            InvalidKey: As for ``Docket.schedule``, like all others.
+            InvalidTime: ``when`` has no time zone.
+            NotSerializable: The arguments cannot be pickled.
+            NotOpen: The docket is not open.
+            RedisUnavailable: Redis cannot be reached.
+            RedisRefused: Redis refused it.
+        """
+        return await self._home.schedule(
+            self, replace=replace, reschedule_message=reschedule_message, expected_generation=expected_generation
+        )
+
+    async def claim(self, worker: str) -> bool:
+        """Begin its run by hand, as a worker does: what it does next is up to you, and so is to mark its end.
+
+        Args:
+            worker: In whose name.
+
+        Returns:
+            Whether it runs now. If not, it was cancelled, has ended, or was superseded.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached. Claiming again is safe.
+        """
+        answer = await self._broker.queue.start(self.delivery(), worker, self._broker.clock.now())
+        await self.sync()
+        return answer is Answer.STARTED
+
+    async def mark_as_completed(self, result_key: str | None = None) -> None:
+        """Record that it has completed; for who claimed it by hand. A worker does so by itself.
+
+        Args:
+            result_key: Where in ``docket.result_storage`` its result was put.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached. Marking again is safe.
+        """
+        await self._mark(Ending(ExecutionState.COMPLETED, result_key=result_key))
+
+    async def mark_as_failed(self, error: str | None = None, result_key: str | None = None) -> None:
+        """Record that it has failed; for who claimed it by hand.
+
+        Args:
+            error: What went wrong, in words.
+            result_key: Where in ``docket.result_storage`` its exception was put.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached. Marking again is safe.
+        """
+        await self._mark(Ending(ExecutionState.FAILED, error=error, result_key=result_key))
+
+    async def mark_as_cancelled(self) -> None:
+        """Record that it was cancelled; for who claimed it by hand. ``docket.cancel()`` asks others to stop it, too.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached. Marking again is safe.
+        """
+        await self._mark(Ending(ExecutionState.CANCELLED))
+
+    async def is_superseded(self) -> bool:
+        """Tell whether its key was scheduled anew since, so that its end is nobody's concern any more.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached.
+        """
+        record = await self._broker.records.read(self.key)
+        return record is not None and 0 < self.generation < record.generation
 
     async def sync(self) -> None:
         """Read again how it stands, and how far it has come.
@@ -225,7 +285,8 @@ class Execution(Generic[R]):
     async def _result(self, end: _End) -> R:
         if end.state is ExecutionState.CANCELLED:
             raise ExecutionCancelled(f"the execution {self.key!r} was cancelled")
-        stored = None if end.result_key is None else await self._broker.records.read_result(end.result_key)
+        value = None if end.result_key is None else await self._broker.results.get(end.result_key)
+        stored = None if value is None else result_payload(value)
         if end.state is ExecutionState.FAILED:
             self._raise(stored, end.error)
         if end.result_key is None:
@@ -244,6 +305,19 @@ class Execution(Generic[R]):
         if not isinstance(exception, BaseException):
             raise TaskFailed(error or f"the execution {self.key!r} failed")
         raise exception
+
+    async def _mark(self, ending: Ending) -> None:
+        now = self._broker.clock.now()
+        answer = await self._broker.queue.settle(self.delivery(), ending, now)
+        await self.sync()
+        if answer is Answer.SETTLED:
+            # With an execution_ttl of zero there is no record to read.
+            self.state, self.completed_at = ending.state, now
+            self.error, self.result_key = ending.error, ending.result_key
+
+    @property
+    def _broker(self) -> Broker:
+        return self._home.broker
 
     def _take_all(self, record: RunRecord | None, progress: ProgressRecord | None) -> None:
         self._take(record)

@@ -59,33 +59,33 @@ class Names:
         """Return a key of the docket's."""
         return self._keys.of(suffix)
 
-    def runs_key(self, key: str) -> str:
+    def runs_key(self, task_key: str) -> str:
         """Return the hash with the record of a task."""
-        return self._keys.runs(key)
+        return self._keys.runs(task_key)
 
-    def parked_task_key(self, key: str) -> str:
+    def parked_task_key(self, task_key: str) -> str:
         """Return the hash with the message of a future task."""
-        return self._keys.parked(key)
+        return self._keys.parked(task_key)
 
-    def known_task_key(self, key: str) -> str:
+    def known_task_key(self, task_key: str) -> str:
         """Return a key that dockets before pydocket 0.14 wrote."""
-        return self._keys.known(key)
+        return self._keys.known(task_key)
 
-    def stream_id_key(self, key: str) -> str:
+    def stream_id_key(self, task_key: str) -> str:
         """Return a key that dockets before pydocket 0.14 wrote."""
-        return self._keys.stream_id(key)
+        return self._keys.stream_id(task_key)
 
-    def cancel_channel(self, key: str) -> str:
+    def cancel_channel(self, task_key: str) -> str:
         """Return the channel that asks workers to stop a task."""
-        return self._keys.cancel_channel(key)
+        return self._keys.cancel_channel(task_key)
 
-    def worker_tasks_set(self, worker: str) -> str:
+    def worker_tasks_set(self, worker_name: str) -> str:
         """Return the set of the tasks that a worker can run."""
-        return self._keys.worker_tasks(worker)
+        return self._keys.worker_tasks(worker_name)
 
-    def task_workers_set(self, task: str) -> str:
+    def task_workers_set(self, task_name: str) -> str:
         """Return the sorted set of the workers that can run a task, by last heartbeat."""
-        return self._keys.task_workers(task)
+        return self._keys.task_workers(task_name)
 
     def labels(self) -> Mapping[str, str]:
         """Return what metrics and log lines are labelled with."""

@@ -36,7 +36,7 @@ class ExecutionProgress:
     report; nobody else hears of it.
     """
 
-    _broker: Broker = field(repr=False, alias="broker")
+    docket: HasBroker = field(repr=False)
     key: str
     _generation: int = field(default=0, repr=False, alias="generation")
     _known: ProgressRecord | None = field(default=None, init=False)
@@ -49,9 +49,13 @@ class ExecutionProgress:
         Raises:
             RedisUnavailable: Redis cannot be reached.
         """
-        progress = cls(docket.broker, key)
+        progress = cls(docket, key)
         await progress.sync()
         return progress
+
+    @property
+    def _broker(self) -> Broker:
+        return self.docket.broker
 
     @property
     def current(self) -> int | None:

@@ -17,6 +17,7 @@ from docket_anyio._policies.perpetual import Cron, Perpetual
 from docket_anyio.exceptions import DuplicateTask, InvalidArguments, InvalidTask, UnknownTask
 
 TaskFunction: TypeAlias = Callable[..., Awaitable[Any]]
+TaskCollection: TypeAlias = Iterable[TaskFunction]
 
 
 @frozen(eq=False)
@@ -62,7 +63,7 @@ class TaskRegistry:
         standard: Tasks that are there without being registered; a user's own of the same name takes their place.
     """
 
-    standard: Iterable[TaskFunction] = ()
+    standard: TaskCollection = ()
     _own: dict[str, TaskDefinition] = field(factory=dict[str, TaskDefinition], init=False)
     _standard: dict[str, TaskDefinition] = field(init=False)
 
@@ -95,10 +96,32 @@ class TaskRegistry:
         Raises:
             UnknownTask: There is none.
         """
-        known = self._own.get(name) or self._standard.get(name)
+        known = self._find(name)
         if known is None:
             raise UnknownTask(name)
         return known
+
+    def function(self, name: str, fallback: TaskFunction | None = None) -> TaskFunction:
+        """Return the function of that name, or the fallback in its place.
+
+        Raises:
+            InvalidTask: There is neither.
+        """
+        known = self._find(name)
+        if known is not None:
+            return known.function
+        if fallback is None:
+            raise InvalidTask(f"the task {name!r} is not registered with this docket, and there is no fallback for it")
+        return fallback
+
+    def plan_of(self, name: str, function: TaskFunction) -> Plan:
+        """Return the plan of a function, whether it is registered under that name or not.
+
+        Raises:
+            InvalidTask: It cannot be a task.
+        """
+        known = self._find(name)
+        return known.plan if known is not None and known.function == function else plan(name, function)
 
     def definitions(self) -> list[TaskDefinition]:
         """Return all tasks."""
@@ -117,6 +140,9 @@ class TaskRegistry:
     def functions(self) -> Mapping[str, TaskFunction]:
         """Return all functions by name."""
         return MappingProxyType({name: each.function for name, each in {**self._standard, **self._own}.items()})
+
+    def _find(self, name: str) -> TaskDefinition | None:
+        return self._own.get(name) or self._standard.get(name)
 
 
 def load(path: str) -> Any:

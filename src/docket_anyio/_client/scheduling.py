@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeAlias, TypeVar
 
 from anyio.lowlevel import checkpoint
-from attrs import define, field
+from attrs import define, evolve, field
 
 from docket_anyio._broker.broker import Broker
-from docket_anyio._broker.queue import Refusal
-from docket_anyio._client.arguments import Given
+from docket_anyio._broker.queue import Answer, Refusal
 from docket_anyio._client.calls import Preparation, TaskCall
-from docket_anyio._client.execution import Disposition, Execution
+from docket_anyio._client.disposition import Disposition
+from docket_anyio._client.execution import Execution
+from docket_anyio._client.request import Home
 from docket_anyio._client.strikes import StrikeBook
-from docket_anyio._model.codec import dump_arguments
-from docket_anyio._model.message import TaskMessage
+from docket_anyio._model.lifecycle import ExecutionState
+from docket_anyio._model.message import Delivery, TaskMessage
 from docket_anyio._model.settings import check_at_least
 from docket_anyio._telemetry.propagation import trace_headers
 from docket_anyio.exceptions import RedisRefused
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_Prepared: TypeAlias = tuple[Execution[Any], TaskMessage, bool]
+"""An execution, its message, and whether it is due."""
 
 _LOGGER: Final = logging.getLogger("docket_anyio.docket")
 
@@ -32,10 +35,11 @@ _LOGGER: Final = logging.getLogger("docket_anyio.docket")
 class Scheduler:
     """Puts calls on a docket, unless they are struck."""
 
+    docket: Home
     broker: Broker
     strikes: StrikeBook
 
-    async def schedule(self, call: TaskCall[R], *, replace: bool) -> Execution[R]:
+    async def add(self, call: TaskCall[R], *, replace: bool) -> Execution[R]:
         """Schedule one call.
 
         Raises:
@@ -43,17 +47,61 @@ class Scheduler:
             RedisUnavailable: Redis cannot be reached.
             RedisRefused: Redis refused it.
         """
-        message, due = self._message(call)
-        await self._check_strikes([call])
-        while not self._is_struck(call):
-            answer = await self.broker.queue.schedule(message, due=due, replace=replace, last_strike=self.strikes.last)
+        execution = self._execution(call)
+        await self.schedule(execution, replace=replace)
+        return execution
+
+    async def schedule(self, execution: Execution[Any], *, replace: bool, expected_generation: int = 0) -> None:
+        """Schedule what an execution says; its disposition tells what came of it.
+
+        Args:
+            execution: What is scheduled.
+            replace: In the place of whatever is under its key.
+            expected_generation: Only if the key has not come to a newer one; 0 for any.
+
+        Raises:
+            NotSerializable: The arguments cannot be pickled.
+            RedisUnavailable: Redis cannot be reached.
+            RedisRefused: Redis refused it.
+        """
+        message, due = self._message(execution)
+        await self._check_strikes([execution])
+        while not self._is_struck(execution):
+            answer = await self.broker.queue.schedule(
+                message,
+                due=due,
+                replace=replace,
+                last_strike=self.strikes.last,
+                expected_generation=expected_generation,
+            )
             if answer is not Refusal.STALE:
-                return self._execution(call, message.when, answer)
+                return _take(execution, answer, due=due)
             await self.strikes.catch_up()
         await checkpoint()
-        return self._struck(call, message.when)
+        return _take_struck(execution)
 
-    async def schedule_many(
+    async def reschedule(self, execution: Execution[Any], receipt: bytes, *, expected_generation: int = 0) -> None:
+        """Schedule an execution in the place of a delivery of it.
+
+        Args:
+            execution: What is scheduled.
+            receipt: The delivery, which is settled by this.
+            expected_generation: Only if the key has not come to a newer one; 0 for any.
+
+        Raises:
+            NotSerializable: The arguments cannot be pickled.
+            RedisUnavailable: Redis cannot be reached.
+            RedisRefused: Redis refused it.
+        """
+        message, due = self._message(execution)
+        delivery = Delivery(receipt, evolve(message, generation=expected_generation))
+        answer = await self.broker.queue.again(delivery, message, self.broker.clock.now(), due=due)
+        if answer is Answer.AGAIN:
+            _take(execution, execution.generation, due=due)
+        else:
+            execution.disposition = Disposition.SUPERSEDED
+
+    async def add_many(
         self, calls: Sequence[TaskCall[Any]], *, chunk_size: int | None, replace: bool
     ) -> list[Execution[Any]]:
         """Schedule many calls, in order, one round trip for each chunk.
@@ -64,80 +112,80 @@ class Scheduler:
             RedisUnavailable: Redis cannot be reached; chunks before may have been scheduled.
         """
         size = len(calls) or 1 if chunk_size is None else check_at_least("chunk_size", chunk_size, 1)
-        prepared = [(call, *self._message(call)) for call in calls]
-        executions: list[Execution[Any]] = []
+        executions = [self._execution(call) for call in calls]
+        prepared = [(each, *self._message(each)) for each in executions]
         for first in range(0, len(prepared), size):
-            executions += await self._schedule_chunk(prepared[first : first + size], replace=replace)
+            await self._schedule_chunk(prepared[first : first + size], replace=replace)
         await checkpoint()
         return executions
 
-    async def _schedule_chunk(
-        self, chunk: Sequence[tuple[TaskCall[Any], TaskMessage, bool]], *, replace: bool
-    ) -> list[Execution[Any]]:
-        await self._check_strikes([call for call, _, _ in chunk])
-        done: dict[int, Execution[Any]] = {}
-        while len(done) < len(chunk):
-            left = [index for index in range(len(chunk)) if index not in done]
-            for index in left:
-                call, message, _ = chunk[index]
-                if self._is_struck(call):
-                    done[index] = self._struck(call, message.when)
-            left = [index for index in left if index not in done]
-            if not left:
-                break
-            answers = await self.broker.queue.schedule_many(
-                [chunk[index][1:] for index in left], replace=replace, last_strike=self.strikes.last
-            )
-            for index, answer in zip(left, answers, strict=True):
-                if answer is not Refusal.STALE:
-                    done[index] = self._execution(chunk[index][0], chunk[index][1].when, answer)
-            if Refusal.STALE in answers:
-                await self.strikes.catch_up()
-        return [done[index] for index in range(len(chunk))]  # noqa: ASYNC910 - private; the caller adds one
-
-    def _message(self, call: TaskCall[Any]) -> tuple[TaskMessage, bool]:
-        args, kwargs = dump_arguments(call.args, call.kwargs, call.task.name)
-        now = self.broker.clock.now()
-        when = now if call.when is None else call.when
-        return TaskMessage(call.key, call.task.name, when, args, kwargs, headers=trace_headers()), when <= now
-
-    async def _check_strikes(self, calls: Sequence[TaskCall[Any]]) -> None:  # noqa: ASYNC910 - private; the callers go on to wait
-        # Redis tells of new strikes when something is scheduled. What seems struck is not, so ask: it may be restored.
-        if any(self._is_struck(call) for call in calls):
+    async def _schedule_chunk(self, chunk: Sequence[_Prepared], *, replace: bool) -> None:  # noqa: ASYNC910 - private; the caller adds one
+        await self._check_strikes([execution for execution, _, _ in chunk])
+        while chunk := await self._schedule_unless_stale(chunk, replace=replace):
             await self.strikes.catch_up()
 
-    def _is_struck(self, call: TaskCall[Any]) -> bool:
-        strikes = self.strikes.strikes
-        return bool(strikes) and strikes.matches(call.task.name, call.task.plan.arguments(call.args, call.kwargs))
+    async def _schedule_unless_stale(  # noqa: ASYNC910 - private; as above
+        self, chunk: Sequence[_Prepared], *, replace: bool
+    ) -> Sequence[_Prepared]:
+        """Schedule what is not struck. Return what was not, for there are strikes that are not known of yet."""
+        tried: list[_Prepared] = []
+        for each in chunk:
+            if self._is_struck(each[0]):
+                _take_struck(each[0])
+            else:
+                tried.append(each)
+        if not tried:
+            return []
+        messages = [(message, due) for _, message, due in tried]
+        answers = await self.broker.queue.schedule_many(messages, replace=replace, last_strike=self.strikes.last)
+        stale: list[_Prepared] = []
+        for each, answer in zip(tried, answers, strict=True):
+            if answer is Refusal.STALE:
+                stale.append(each)
+            else:
+                _take(each[0], answer, due=each[2])
+        return stale
 
-    def _struck(self, call: TaskCall[R], when: datetime) -> Execution[R]:
-        _LOGGER.warning("%r is stricken: %r was not added to the docket", call.task.name, call.key)
-        return self._make(call, when, Disposition.STRUCK)
+    def _message(self, execution: Execution[Any]) -> tuple[TaskMessage, bool]:
+        return execution.message(trace_headers()), execution.when <= self.broker.clock.now()
 
-    def _execution(self, call: TaskCall[R], when: datetime, answer: int | Refusal | RedisRefused) -> Execution[R]:
-        match answer:
-            case int():
-                return self._make(call, when, Disposition.SCHEDULED, generation=answer)
-            case RedisRefused():
-                execution = self._make(call, when, Disposition.FAILED)
-                execution.schedule_exception = answer
-                return execution
-            case Refusal():
-                return self._make(call, when, Disposition.ALREADY_SCHEDULED)
+    async def _check_strikes(self, executions: Sequence[Execution[Any]]) -> None:  # noqa: ASYNC910 - private; the callers go on to wait
+        # Redis tells of new strikes when something is scheduled. What seems struck is not, so ask: it may be restored.
+        if any(self._is_struck(each) for each in executions):
+            await self.strikes.catch_up()
 
-    def _make(
-        self, call: TaskCall[R], when: datetime, disposition: Disposition, *, generation: int = 0
-    ) -> Execution[R]:
+    def _is_struck(self, execution: Execution[Any]) -> bool:
+        known = self.strikes.known
+        return bool(known) and known.is_stricken(execution)
+
+    def _execution(self, call: TaskCall[R]) -> Execution[R]:
         return Execution(
-            broker=self.broker,
-            key=call.key,
+            self.docket,
+            call.task.function,
+            call.args,
+            dict(call.kwargs),
+            call.key,
+            self.broker.clock.now() if call.when is None else call.when,
             function_name=call.task.name,
-            function=call.task.function,
-            arguments=Given(call.args, dict(call.kwargs)),
-            when=when,
-            generation=generation,
-            disposition=disposition,
         )
+
+
+def _take_struck(execution: Execution[Any]) -> None:
+    _LOGGER.warning("%r is stricken: %r was not added to the docket", execution.function_name, execution.key)
+    execution.disposition = Disposition.STRUCK
+
+
+def _take(execution: Execution[Any], answer: int | Refusal | RedisRefused, *, due: bool) -> None:
+    match answer:
+        case int():
+            execution.disposition, execution.generation = Disposition.SCHEDULED, answer
+            execution.state = ExecutionState.QUEUED if due else ExecutionState.SCHEDULED
+        case RedisRefused():
+            execution.disposition, execution.schedule_exception = Disposition.FAILED, answer
+        case Refusal.SUPERSEDED:
+            execution.disposition = Disposition.SUPERSEDED
+        case Refusal():
+            execution.disposition = Disposition.ALREADY_SCHEDULED
 
 
 @define(eq=False)
@@ -160,4 +208,4 @@ class Submission(Generic[P, R]):
             RedisUnavailable: Redis cannot be reached.
             RedisRefused: Redis refused it.
         """
-        return await self._scheduler.schedule(self._preparation(*args, **kwargs), replace=self._replace)
+        return await self._scheduler.add(self._preparation(*args, **kwargs), replace=self._replace)

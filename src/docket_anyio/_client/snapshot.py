@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
-from docket_anyio._broker.broker import Broker
-from docket_anyio._client.arguments import Pickled
-from docket_anyio._client.catalogue import Catalogue
 from docket_anyio._client.execution import Execution
+from docket_anyio._client.registry import TaskFunction
+from docket_anyio._client.request import Home
 from docket_anyio._model.lifecycle import ExecutionState
-from docket_anyio._model.message import TaskMessage
 from docket_anyio._model.snapshot import InHand, Waiting, WorkerInfo
+
+
+class Surveyed(Home, Protocol):
+    """A docket that is looked at."""
+
+    def function_named(self, name: str) -> TaskFunction:
+        """Return the function of a task, known or not."""
+        ...
 
 
 @define(eq=False)
@@ -46,57 +52,38 @@ class DocketSnapshot:
     workers: Sequence[WorkerInfo]
 
 
-async def take_snapshot(broker: Broker, catalogue: Catalogue, window: timedelta) -> DocketSnapshot:
+async def take_snapshot(docket: Surveyed, window: timedelta) -> DocketSnapshot:
     """Look at a docket.
 
     Args:
-        broker: What there is.
-        catalogue: What its tasks are.
+        docket: Which; it is open.
         window: For how long a worker counts as alive that is not heard of.
     """
+    broker = docket.broker
     now = broker.clock.now()
     survey = await broker.backlog.survey(now)
     return DocketSnapshot(
         now,
         survey.total,
-        [_waiting(each, broker, catalogue) for each in survey.waiting],
-        [_running(each, broker, catalogue) for each in survey.in_hand],
+        [_waiting(each, docket) for each in survey.waiting],
+        [_running(each, docket) for each in survey.in_hand],
         await broker.presence.workers(now=now, window=window),
     )
 
 
-def _waiting(waiting: Waiting, broker: Broker, catalogue: Catalogue) -> Execution[Any]:
+def _waiting(waiting: Waiting, docket: Surveyed) -> Execution[Any]:
     message = waiting.message
-    return Execution(
-        broker=broker,
-        key=message.key,
-        function_name=message.task,
-        function=catalogue.function_named(message.task),
-        arguments=_arguments(message),
-        when=message.when,
-        attempt=message.attempt,
-        generation=message.generation,
-        state=waiting.state,
-    )
+    return Execution[Any].of(docket, docket.function_named(message.task), message, state=waiting.state)
 
 
-def _running(in_hand: InHand, broker: Broker, catalogue: Catalogue) -> RunningExecution:
+def _running(in_hand: InHand, docket: Surveyed) -> RunningExecution:
     message = in_hand.message
-    return RunningExecution(
-        broker=broker,
-        key=message.key,
-        function_name=message.task,
-        function=catalogue.function_named(message.task),
-        arguments=_arguments(message),
-        when=message.when,
-        attempt=message.attempt,
-        generation=message.generation,
+    return RunningExecution.of(
+        docket,
+        docket.function_named(message.task),
+        message,
         state=ExecutionState.RUNNING,
         worker=in_hand.worker,
         started_at=in_hand.since,
         started=in_hand.since,
     )
-
-
-def _arguments(message: TaskMessage) -> Pickled:
-    return Pickled(message.task, args=message.args, kwargs=message.kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final, Self, TypeAlias
@@ -13,14 +13,21 @@ from docket_anyio._broker.keys import Keys
 from docket_anyio._broker.strikes import StrikeStream
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.following import StrikeService
-from docket_anyio._client.strikes import StrikeBook
+from docket_anyio._client.strikes import KnownStrikes, StrikeBook, StrikeCondition
 from docket_anyio._client.supervisor import Supervisor
-from docket_anyio._injection.plan import plan
-from docket_anyio._model.strikes import Condition, Direction, LiteralOperator, Operator, StrikeInstruction, StrikeSet
+from docket_anyio._model.strikes import (
+    Condition,
+    LiteralOperator,
+    Operator,
+    Restore,
+    Strike,
+    StrikeInstruction,
+)
 from docket_anyio._redis.client import connect
 from docket_anyio._redis.url import parse_url
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._telemetry.logs import LogInstrument
+from docket_anyio.abc import CredentialProvider
 from docket_anyio.exceptions import NotOpen
 
 ParameterStrikes: TypeAlias = dict[str, set[tuple[Operator, object]]]
@@ -37,19 +44,35 @@ class StrikeList(AsyncContextManagerMixin):
     Args:
         url: The Redis of the docket.
         name: The docket's name.
+        enable_internal_instrumentation: Taken and of no effect, as for ``Docket``.
+        credential_provider: Asked for the credentials for every new connection, as for ``Docket``.
 
     Raises:
         InvalidURL: The URL names no Redis.
+        InvalidSetting: There are credentials in the URL and a provider of them.
     """
 
-    def __init__(self, url: str | None = None, name: str = "strikelist") -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        name: str = "strikelist",
+        enable_internal_instrumentation: bool = False,  # noqa: FBT001, FBT002 - pydocket's signature
+        credential_provider: CredentialProvider | None = None,
+    ) -> None:
+        self.enable_internal_instrumentation: Final = enable_internal_instrumentation
         self.url: Final = url
         self.name: Final = name
-        self._address: Final = None if url is None else parse_url(url)
+        self._address: Final = None if url is None else parse_url(url, credential_provider)
         self._keys: Final = Keys(name, bare_results=False)
-        self._strikes: Final = StrikeSet()
-        self._conditions: Final[list[Callable[[Execution[Any]], bool]]] = []
+        self._known = KnownStrikes()
         self._book: StrikeBook | None = None
+
+    @classmethod
+    def of_docket(cls, url: str, name: str, book: StrikeBook) -> StrikeList:
+        """Return the list of a docket that is open and keeps the book itself. Not for users."""
+        strikes = cls(url, name)
+        strikes._known, strikes._book = book.known, book
+        return strikes
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -60,16 +83,22 @@ class StrikeList(AsyncContextManagerMixin):
             raise NotOpen("this StrikeList is open already; open another one")
         async with connect(self._address) as redis:
             stream = StrikeStream(redis, self._keys)
-            self._book = StrikeBook(stream, self._strikes)
+            self._book = StrikeBook(stream, self._known)
             supervisor = Supervisor(_LONGEST_DELAY, Instruments(self.name, [LogInstrument()]))
+            raised: Exception | None = None
             try:
                 async with create_task_group() as followers:
                     service = StrikeService(stream, self._book)
                     await followers.start(supervisor.keep_running, "following strikes", service.run)
-                    yield self
+                    try:
+                        yield self
+                    except Exception as error:  # noqa: BLE001 - the user's own; it must not leave inside a group of ours
+                        raised = error
                     followers.cancel_scope.cancel("left")
             finally:
                 self._book = None
+            if raised is not None:
+                raise raised
 
     @property
     def prefix(self) -> str:
@@ -84,13 +113,13 @@ class StrikeList(AsyncContextManagerMixin):
     @property
     def task_strikes(self) -> dict[str, ParameterStrikes]:
         """The strikes by task and parameter; a task that is struck whole, and no more, has none by parameter."""
-        by_task = {name: _plain(conditions) for name, conditions in self._strikes.by_task.items()}
-        return {**{name: {} for name in self._strikes.tasks}, **by_task}
+        by_task = {name: _plain(conditions) for name, conditions in self._known.strikes.by_task.items()}
+        return {**{name: {} for name in self._known.strikes.tasks}, **by_task}
 
     @property
     def parameter_strikes(self) -> ParameterStrikes:
         """The strikes by parameter, for every task."""
-        return _plain(self._strikes.by_parameter)
+        return _plain(self._known.strikes.by_parameter)
 
     def is_stricken(self, target: Execution[Any] | Mapping[str, object]) -> bool:
         """Tell whether a call is struck.
@@ -99,27 +128,24 @@ class StrikeList(AsyncContextManagerMixin):
             target: An execution, or arguments by parameter, which only strikes that hold for every task can match.
         """
         if not isinstance(target, Execution):
-            return self._strikes.matches_parameters(target)
-        if any(condition(target) for condition in self._conditions):
-            return True
-        arguments = plan(target.function_name, target.function).arguments(target.args, target.kwargs)
-        return self._strikes.matches(target.function_name, arguments)
+            return self._known.strikes.matches_parameters(target)
+        return self._known.is_stricken(target)
 
-    def add_condition(self, condition: Callable[[Execution[Any]], bool]) -> None:
+    def add_condition(self, condition: StrikeCondition) -> None:
         """Strike executions of which ``condition`` is true, too."""
-        self._conditions.append(condition)
+        self._known.conditions.append(condition)
 
-    def remove_condition(self, condition: Callable[[Execution[Any]], bool]) -> None:
+    def remove_condition(self, condition: StrikeCondition) -> None:
         """Take a condition back.
 
         Raises:
             ValueError: It was not there.
         """
-        self._conditions.remove(condition)
+        self._known.conditions.remove(condition)
 
     def update(self, instruction: StrikeInstruction) -> None:
         """Take over an instruction, here only."""
-        self._strikes.apply(instruction)
+        self._known.strikes.apply(instruction)
 
     async def wait_for_strikes_loaded(self) -> None:  # noqa: ASYNC910 - without a URL there is nothing to wait for
         """Read every strike given so far; without a URL there is nothing to read.
@@ -154,7 +180,7 @@ class StrikeList(AsyncContextManagerMixin):
             NotOpen: The list is not open, or has no URL.
             RedisUnavailable: Redis cannot be reached. Striking again is safe.
         """
-        await self.send_instruction(StrikeInstruction(Direction.STRIKE, function, parameter, operator, value))
+        await self.send_instruction(Strike(function, parameter, operator, value))
 
     async def restore(
         self,
@@ -170,7 +196,7 @@ class StrikeList(AsyncContextManagerMixin):
             NotOpen: The list is not open, or has no URL.
             RedisUnavailable: Redis cannot be reached. Restoring again is safe.
         """
-        await self.send_instruction(StrikeInstruction(Direction.RESTORE, function, parameter, operator, value))
+        await self.send_instruction(Restore(function, parameter, operator, value))
 
     def _open_book(self) -> StrikeBook:
         if self._book is None:

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 from attrs import define, field
 
 from docket_anyio._broker.strikes import BEFORE_ALL, StrikeStream
+from docket_anyio._client.execution import Execution
 from docket_anyio._model.strikes import StrikeInstruction, StrikeSet
+
+StrikeCondition: TypeAlias = Callable[[Execution[Any]], bool]
+
+
+@define(eq=False)
+class KnownStrikes:
+    """The strikes that are known of, and conditions that hold here only."""
+
+    strikes: StrikeSet = field(factory=StrikeSet, init=False)
+    conditions: list[StrikeCondition] = field(factory=list[StrikeCondition], init=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.strikes) or bool(self.conditions)
+
+    def is_stricken(self, execution: Execution[Any]) -> bool:
+        """Tell whether an execution is struck.
+
+        Raises:
+            InvalidArguments: Its arguments do not fit the task's signature.
+            CorruptMessage: Its arguments cannot be unpickled here.
+        """
+        if any(condition(execution) for condition in self.conditions):
+            return True
+        arguments = execution.plan.arguments(execution.args, execution.kwargs)
+        return self.strikes.matches(execution.function_name, arguments)
 
 
 @define(eq=False)
 class StrikeBook:
-    """The strikes in force, as of the last instruction that was read."""
+    """What is known of the strikes of a docket, as of the last instruction that was read."""
 
     _stream: StrikeStream
-    strikes: StrikeSet
+    known: KnownStrikes = field(factory=KnownStrikes)
     last: str = field(default=BEFORE_ALL, init=False)
 
     async def send(self, instruction: StrikeInstruction) -> None:
@@ -40,4 +69,4 @@ class StrikeBook:
             if self.last == after:  # else somebody else has read on meanwhile, and older news must not undo newer
                 self.last = last
                 for each in instructions:
-                    self.strikes.apply(each)
+                    self.known.strikes.apply(each)

@@ -94,6 +94,14 @@ class Plan:
         """
         self._bind(args, kwargs)
 
+    def given(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Mapping[str, Any]:
+        """Return the arguments of a call by parameter, without defaults.
+
+        Raises:
+            InvalidArguments: The call does not fit the signature.
+        """
+        return self._bind(args, kwargs).arguments
+
     def arguments(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Mapping[str, object]:
         """Return the arguments of a call by parameter, defaults included.
 

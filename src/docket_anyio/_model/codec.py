@@ -14,7 +14,7 @@ from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import TaskMessage
 from docket_anyio._model.record import ProgressRecord, RunRecord
 from docket_anyio._model.snapshot import Standing
-from docket_anyio._model.strikes import Direction, StrikeInstruction
+from docket_anyio._model.strikes import INSTRUCTIONS, Direction, StrikeInstruction
 from docket_anyio.exceptions import CorruptMessage, InvalidStrike, NotSerializable
 
 _FIELDS = frozenset({b"key", b"when", b"function", b"args", b"kwargs", b"attempt", b"generation"})
@@ -89,6 +89,12 @@ def encode_message(message: TaskMessage) -> list[str | bytes]:
     for name, value in message.headers.items():
         fields += [name, value]
     return fields
+
+
+def encode_fields(message: TaskMessage) -> dict[bytes, bytes]:
+    """Return the message as a mapping, without the generation."""
+    flat = [each if isinstance(each, bytes) else each.encode() for each in encode_message(message)]
+    return pairs(flat)
 
 
 def decode_message(fields: Mapping[bytes, bytes]) -> TaskMessage:
@@ -175,29 +181,47 @@ def decode_progress(fields: Mapping[bytes, bytes]) -> ProgressRecord | None:
         raise CorruptMessage(f"a progress with a field that cannot be read: {error}") from error
 
 
-def encode_result(payload: bytes) -> str:
-    """Return a pickled result as the JSON that result stores hold (WIRE section 10: cluster and memory)."""
-    return json.dumps(_result_value(payload))
+def result_value(payload: bytes) -> dict[str, str]:
+    """Return a pickled result as the value that result stores are given (WIRE section 10)."""
+    return {"data": base64.b64encode(payload).decode()}
 
 
-def encode_result_entry(
-    payload: bytes, *, collection: str, key: str, created_at: datetime, time_to_live: timedelta
+def result_payload(value: Mapping[str, Any]) -> bytes:
+    """Return the pickled result in a value of a result store.
+
+    Raises:
+        CorruptMessage: There is none in it.
+    """
+    try:
+        return base64.b64decode(value["data"], validate=True)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptMessage(f"a stored result that cannot be read: {str(value)[:200]}") from error
+
+
+def encode_stored(value: Mapping[str, Any]) -> str:
+    """Return a value as a cluster and memory:// hold it (WIRE section 10)."""
+    return json.dumps(dict(value))
+
+
+def encode_stored_entry(
+    value: Mapping[str, Any], *, collection: str, key: str, created_at: datetime, time_to_live: timedelta | None
 ) -> str:
-    """Return a pickled result as the entry that a standalone Redis holds (WIRE section 10)."""
+    """Return a value as the entry that a standalone Redis holds (WIRE section 10)."""
+    expiry = {} if time_to_live is None else {"expires_at": (created_at + time_to_live).isoformat()}
     return json.dumps(
         {
             "collection": collection,
             "created_at": created_at.isoformat(),
-            "expires_at": (created_at + time_to_live).isoformat(),
+            **expiry,
             "key": key,
-            "value": _result_value(payload),
+            "value": dict(value),
             "version": 1,
         }
     )
 
 
-def decode_result(stored: bytes) -> bytes:
-    """Return the pickled result in either form.
+def decode_stored(stored: bytes) -> Mapping[str, Any]:
+    """Return the value in either form.
 
     Raises:
         CorruptMessage: It is neither.
@@ -205,10 +229,8 @@ def decode_result(stored: bytes) -> bytes:
     try:
         members: dict[str, Any] = json.loads(stored)
         value: Any = members.get("value", members)
-        if isinstance(value, str):
-            value = json.loads(value)
-        return base64.b64decode(value["data"], validate=True)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return dict(json.loads(value) if isinstance(value, str) else value)
+    except (ValueError, TypeError, AttributeError) as error:
         raise CorruptMessage(f"a stored result that cannot be read: {stored[:200]!r}") from error
 
 
@@ -234,8 +256,7 @@ def decode_strike(fields: Mapping[bytes, bytes]) -> StrikeInstruction:
         InvalidStrike: It makes no sense.
     """
     try:
-        return StrikeInstruction(
-            Direction(fields[b"direction"].decode()),
+        return INSTRUCTIONS[Direction(fields[b"direction"].decode())](
             _optional(fields.get(b"function")),
             _optional(fields.get(b"parameter")),
             fields[b"operator"].decode(),
@@ -250,10 +271,6 @@ def decode_strike(fields: Mapping[bytes, bytes]) -> StrikeInstruction:
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return fields and values in turn as a mapping."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _result_value(payload: bytes) -> dict[str, str]:
-    return {"data": base64.b64encode(payload).decode()}
 
 
 def _decode_time(text: bytes) -> datetime:

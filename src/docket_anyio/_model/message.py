@@ -24,6 +24,11 @@ class TaskMessage:
     generation: int = 0  # 0 means: from before generations were counted, never superseded
     headers: Mapping[str, bytes] = NO_HEADERS
 
+    @property
+    def result_key(self) -> str:
+        """Where its result is kept (WIRE section 10)."""
+        return f"{self.key}:{self.generation}"
+
 
 @frozen
 class Delivery:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum, StrEnum
+from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, ClassVar, Final, Literal, TypeAlias, cast
 
 from attrs import define, field, frozen
 
@@ -73,7 +73,7 @@ def _is_pair(value: object) -> bool:
     return isinstance(value, tuple) and len(cast("tuple[object, ...]", value)) == 2
 
 
-class Direction(Enum):
+class Direction(StrEnum):
     """Whether an instruction puts a strike in force or lifts it."""
 
     STRIKE = "strike"
@@ -82,10 +82,9 @@ class Direction(Enum):
 
 @frozen
 class StrikeInstruction:
-    """Strike, or no longer strike, a task, a parameter of every task, or a parameter of one task.
+    """A ``Strike`` or a ``Restore``: of a task, of a parameter of every task, or of a parameter of one task.
 
     Args:
-        direction: Which of the two.
         function: The name of the task; ``None`` for all tasks.
         parameter: The parameter; ``None`` for the whole task.
         operator: How its argument is compared.
@@ -95,7 +94,8 @@ class StrikeInstruction:
         InvalidStrike: Neither function nor parameter is given, or the operator or the value cannot be used.
     """
 
-    direction: Direction
+    direction: ClassVar[Direction]
+
     function: str | None = None
     parameter: str | None = None
     operator: Operator = field(default=Operator.EQUAL, converter=_operator)
@@ -116,6 +116,25 @@ class StrikeInstruction:
     def condition(self) -> Condition:
         """What an argument is compared with."""
         return Condition(self.operator, self.value)
+
+
+@frozen
+class Strike(StrikeInstruction):
+    """Says that calls are struck from now on; see ``StrikeInstruction``."""
+
+    direction: ClassVar[Direction] = Direction.STRIKE
+
+
+@frozen
+class Restore(StrikeInstruction):
+    """Says that calls are no longer struck, where a ``Strike`` of the same kind was in force."""
+
+    direction: ClassVar[Direction] = Direction.RESTORE
+
+
+INSTRUCTIONS: Final[Mapping[Direction, type[StrikeInstruction]]] = MappingProxyType(
+    {each.direction: each for each in (Strike, Restore)}
+)
 
 
 @define(eq=False)

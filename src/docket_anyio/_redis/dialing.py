@@ -65,6 +65,8 @@ class Dialer:
     def _unreachable(self, error: Exception) -> Disconnected:
         if isinstance(error, TimeoutError):
             words = f"no answer within {self.address.connect_timeout:g} seconds"
+        elif isinstance(error, Disconnected):
+            words = str(error)
         else:
             # AnyIO says that all attempts failed; its cause says why.
             words = str(error.__cause__ or error) or type(error).__name__
@@ -104,7 +106,7 @@ class Dialer:
 
     async def _greet(self, connection: Connection) -> None:
         """Say everything in one write, and read the answers."""
-        commands = self._greeting()
+        commands = self._greeting(await self._credentials())
         asked_at = connection.wire.port.time()
         slot = Slot(b"".join(pack(command) for command in commands), len(commands))
         await connection.exchange(slot)
@@ -118,11 +120,25 @@ class Dialer:
             seconds, microseconds = (int(part) for part in server_time if isinstance(part, bytes))
             self.clock.measured(seconds + microseconds / 1e6, asked_at=asked_at, answered_at=answered_at)
 
-    def _greeting(self) -> Sequence[Command]:
+    async def _credentials(self) -> Sequence[str]:  # noqa: ASYNC910 - the greeting is a checkpoint
+        """Return the name and the password, or nothing."""
+        address = self.address
+        if address.credentials is None:
+            return () if address.password is None else (address.username or "default", address.password)
+        try:
+            given = await address.credentials.get_credentials_async()
+            name, password = given if len(given) == 2 else ("default", *given)
+        except Exception as error:  # it is a user's, and the next try may find it in better shape
+            # Its words stay out of the message: nobody knows what they tell.
+            words = f"the credential provider failed with {type(error).__name__}"
+            raise Disconnected(words, maybe_executed=False) from error
+        return name, password
+
+    def _greeting(self, credentials: Sequence[str]) -> Sequence[Command]:
         address = self.address
         hello: list[Argument] = ["HELLO", 2]
-        if address.password is not None:
-            hello += ["AUTH", address.username or "default", address.password]
+        if credentials:
+            hello += ["AUTH", *credentials]
         if address.client_name is not None:
             hello += ["SETNAME", address.client_name]
         select: list[Command] = [("SELECT", address.db)] if address.db else []

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, cast
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from redis.asyncio.connection import parse_url as parse_as_redis_py
 
-from docket_anyio.exceptions import InvalidURL
+from docket_anyio.abc import CredentialProvider
+from docket_anyio.exceptions import InvalidSetting, InvalidURL
 
 Kind = Literal["tcp", "unix", "memory"]
 
@@ -50,6 +51,8 @@ class Address:
     db: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    credentials: CredentialProvider | None = field(default=None, repr=False)
+    """Asked in the place of username and password."""
     client_name: str | None = None
     connect_timeout: float = 5.0
     response_timeout: float = 30.0
@@ -69,12 +72,26 @@ class Address:
         return f"{'rediss' if self.tls else 'redis'}://{at}{host}:{self.port}/{self.db}"
 
 
-def parse_url(url: str) -> Address:
+def parse_url(url: str, credentials: CredentialProvider | None = None) -> Address:
     """Read a URL by redis-py's rules, but without passing over what is wrong.
+
+    Args:
+        url: Where the Redis is.
+        credentials: Knows the credentials, so that there are none in the URL.
 
     Raises:
         InvalidURL: It does not name a Redis that can be reached.
+        InvalidSetting: There are credentials in the URL and beside it.
     """
+    address = _parse(url)
+    if credentials is None:
+        return address
+    if address.username is not None or address.password is not None:
+        raise InvalidSetting("give credentials in the URL or a credential_provider, not both")
+    return evolve(address, credentials=credentials)
+
+
+def _parse(url: str) -> Address:
     # Errors of the parsers below quote what they could not read, which may be the password: they are not chained.
     try:
         parts = urlsplit(url)

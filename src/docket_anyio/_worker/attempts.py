@@ -8,7 +8,6 @@ from typing import Any
 
 from attrs import define, field
 
-from docket_anyio._client.arguments import Given
 from docket_anyio._client.current import current_execution
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
@@ -21,6 +20,7 @@ from docket_anyio._model.message import Delivery
 from docket_anyio._model.outcome import Failed, Outcome
 from docket_anyio._model.settlement import SettlementPolicy, retries
 from docket_anyio._telemetry.instruments import Instruments
+from docket_anyio._telemetry.propagation import trace_context
 from docket_anyio._worker.body import Body
 from docket_anyio._worker.runs import RunScope
 
@@ -77,15 +77,18 @@ class Attempts:
     ) -> Execution[Any]:
         message = delivery.message
         return Execution(
-            broker=self._docket.broker,
-            key=message.key,
-            function_name=message.task,
-            function=task.function,
-            arguments=Given(args, kwargs),
-            when=message.when,
-            attempt=message.attempt,
-            generation=message.generation,
-            redelivered=delivery.redelivered,
+            self._docket,
+            task.function,
+            args,
+            kwargs,
+            message.key,
+            message.when,
+            message.attempt,
+            trace_context(message.headers),
+            delivery.redelivered,
+            message.task,
+            message.generation,
+            delivery.receipt,
             state=ExecutionState.RUNNING,
-            progress=ExecutionProgress(self._docket.broker, message.key, message.generation),
+            progress=ExecutionProgress(self._docket, message.key, message.generation),
         )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import anyio
 from attrs import define
 
 from docket_anyio._broker.broker import Broker
-from docket_anyio._client.registry import TaskRegistry
+from docket_anyio._client.docket import Docket
 
 
 @define(eq=False)
@@ -18,20 +17,21 @@ class Heartbeat:
 
     _broker: Broker
     _worker: str
-    _registry: TaskRegistry
-    _interval: timedelta
-    _missed: int
+    _docket: Docket
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Beat until cancelled."""
         while True:
             await self._broker.measure_clock()
             await self._broker.presence.heartbeat(
-                self._worker, self._registry.names(), now=self._broker.clock.now(), window=self._interval * self._missed
+                self._worker, self._tasks(), now=self._broker.clock.now(), window=self._docket.patience_with_workers
             )
             ready()
-            await anyio.sleep(self._interval.total_seconds())
+            await anyio.sleep(self._docket.heartbeat_interval.total_seconds())
 
     async def depart(self) -> None:
         """Say that the worker leaves."""
-        await self._broker.presence.depart(self._worker, self._registry.names())
+        await self._broker.presence.depart(self._worker, self._tasks())
+
+    def _tasks(self) -> list[str]:
+        return self._docket.registry.names()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 import anyio
 from attrs import define, evolve
@@ -11,9 +11,10 @@ from attrs import define, evolve
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.queue import Answer, Ending
 from docket_anyio._client.docket import Docket
+from docket_anyio._client.execution import Execution
 from docket_anyio._client.registry import TaskDefinition
 from docket_anyio._client.supervisor import Supervisor
-from docket_anyio._model.codec import dump, load_arguments
+from docket_anyio._model.codec import dump
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage, Undecodable
 from docket_anyio._model.outcome import Outcome
@@ -30,6 +31,7 @@ from docket_anyio._model.settlement import (
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.limits import RunLimits
+from docket_anyio._worker.results import ResultWriter
 from docket_anyio._worker.runs import ActiveRuns, RunScope
 from docket_anyio.exceptions import CorruptMessage, InvalidArguments, NotSerializable, TaskFailed, UnknownTask
 
@@ -45,6 +47,7 @@ class Runner:
     _worker: str
     _runs: ActiveRuns
     _attempts: Attempts
+    _results: ResultWriter
     _fallback: TaskDefinition
     _limits: RunLimits
     _supervisor: Supervisor
@@ -106,14 +109,13 @@ class Runner:
     def _refusal(self, message: TaskMessage, task: TaskDefinition) -> str | None:
         if self._limits.reached(message.key):
             return "has run as often as it may"
-        if self._docket.strikes.strikes and self._is_stricken(message, task):
+        if self._docket.strikes.known and self._is_stricken(message, task):
             return "stricken"
         return None
 
     def _is_stricken(self, message: TaskMessage, task: TaskDefinition) -> bool:
         try:
-            args, kwargs = load_arguments(message.args, message.kwargs, message.task)
-            return self._docket.strikes.strikes.matches(message.task, task.plan.arguments(args, kwargs))
+            return self._docket.strikes.known.is_stricken(Execution[Any].of(self._docket, task.function, message))
         except (CorruptMessage, InvalidArguments):
             return False  # the run will say what is wrong with them
 
@@ -138,13 +140,18 @@ class Runner:
             await self._broker.queue.cancel(key, self._broker.clock.now())
 
     async def _settle(self, delivery: Delivery, settlement: Settlement) -> Answer | None:
+        if isinstance(settlement, Finish):
+            # Put before it is recorded, so that whoever hears of the end finds the result.
+            ending = await self._results.put(delivery.message, _ending(settlement, delivery.message.task))
+            now = self._broker.clock.now
+            return await self._supervisor.until_done(
+                "settling runs", lambda: self._broker.queue.settle(delivery, ending, now())
+            )
         return await self._supervisor.until_done("settling runs", lambda: self._apply(delivery, settlement))
 
-    async def _apply(self, delivery: Delivery, settlement: Settlement) -> Answer | None:  # noqa: ASYNC910 - private; starting was a checkpoint
+    async def _apply(self, delivery: Delivery, settlement: Again | Continue | HandBack | LetGo) -> Answer | None:  # noqa: ASYNC910 - private; starting was a checkpoint
         queue, now, message = self._broker.queue, self._broker.clock.now(), delivery.message
         match settlement:
-            case Finish():
-                return await queue.settle(delivery, _ending(settlement, message.task), now)
             case Again():
                 successor = evolve(message, when=settlement.when, attempt=settlement.attempt)
                 return await queue.again(delivery, successor, now, due=settlement.when <= now)

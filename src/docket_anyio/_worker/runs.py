@@ -72,8 +72,12 @@ class ActiveRuns:
     def remove(self, run: RunScope) -> None:
         """Give the slot back."""
         del self._runs[run.delivery.receipt]
-        self._changed.set()
-        self._changed = Event()
+        self._tell()
+
+    def resize(self, concurrency: int) -> None:
+        """Have so many slots from now on. Where more are taken, none is free until enough were given back."""
+        self._concurrency = concurrency
+        self._tell()
 
     def receipts(self) -> list[bytes]:
         """Return what is in hand."""
@@ -91,12 +95,12 @@ class ActiveRuns:
 
     @property
     def free(self) -> int:
-        """How many slots are free."""
+        """How many slots are free; less than none where there were more of them before."""
         return self._concurrency - len(self._runs)
 
     async def wait_free(self) -> int:
         """Wait until a slot is free, and return how many are."""
-        while not self.free:
+        while self.free <= 0:
             await self._changed.wait()
         return self.free  # noqa: ASYNC910 - whoever waits for it goes on to ask Redis
 
@@ -108,3 +112,7 @@ class ActiveRuns:
         """Wait until nothing runs here."""
         while self._runs:
             await self._changed.wait()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = Event()

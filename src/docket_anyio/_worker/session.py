@@ -29,6 +29,7 @@ from docket_anyio._worker.heartbeat import Heartbeat
 from docket_anyio._worker.leases import LeaseKeeper
 from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.promoter import Promoter
+from docket_anyio._worker.results import ResultWriter
 from docket_anyio._worker.runner import Runner
 from docket_anyio._worker.runs import ActiveRuns
 from docket_anyio._worker.seeder import Seeder
@@ -61,9 +62,7 @@ class Session:
         self._broker = docket.broker
         self._runs = ActiveRuns(settings.concurrency)
         self._supervisor = Supervisor(settings.reconnection_delay, self._instruments)
-        self._heartbeat = Heartbeat(
-            self._broker, settings.name, docket.registry, docket.heartbeat_interval, docket.missed_heartbeats
-        )
+        self._heartbeat = Heartbeat(self._broker, settings.name, docket)
 
     async def run(
         self,
@@ -95,6 +94,10 @@ class Session:
         self._stop.set()
         if not self._ready.is_set():
             self._shield.cancel("stopped before it was ready")
+
+    def resize(self, concurrency: int) -> None:
+        """Run so many tasks at once from now on; what runs goes on."""
+        self._runs.resize(concurrency)
 
     async def wait_ended(self) -> None:
         """Wait until nothing of it runs any more."""
@@ -152,6 +155,7 @@ class Session:
             self._settings.name,
             self._runs,
             Attempts(self._docket, self._settings.dependencies, self._instruments),
+            ResultWriter(self._docket, self._settings.name),
             define_task("the fallback task", self._settings.fallback_task),
             limits,
             self._supervisor,

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from attrs import Attribute, field, frozen
 
-from docket_anyio._client.registry import TaskFunction
+from docket_anyio._client.registry import TaskFunction, load
 from docket_anyio._client.standard import default_fallback_task
 from docket_anyio._injection.library import Dependency
 from docket_anyio._injection.plan import Placed
@@ -35,13 +35,15 @@ def _not_empty(_: object, attribute: Attribute[str], value: str) -> None:
         raise InvalidSetting(f"{attribute.name} must not be empty")
 
 
-def _placed(dependencies: Mapping[str, Any] | Sequence[Any] | None) -> Sequence[Placed]:
+def _placed(given: Mapping[str, Any] | Sequence[Any] | str | None) -> Sequence[Placed]:
     """Return the dependencies of a worker, and where each was given.
 
     Raises:
         InvalidSetting: A name begins with two underscores.
         InvalidDependency: Something is no dependency.
+        InvalidTask: They are the ``module:name`` of something that is not there.
     """
+    dependencies: Mapping[str, Any] | Sequence[Any] | None = load(given) if isinstance(given, str) else given
     if isinstance(dependencies, Mapping):
         named = list(dependencies.items())
     else:
@@ -54,6 +56,15 @@ def _placed(dependencies: Mapping[str, Any] | Sequence[Any] | None) -> Sequence[
                 f"the worker's dependency {name!r} is {each!r}; give it Depends(function), Retry(...) or the like"
             )
     return named
+
+
+def _task(given: TaskFunction | str | None) -> TaskFunction:
+    if given is None:
+        return default_fallback_task
+    if not isinstance(given, str):
+        return given
+    function: TaskFunction = load(given)
+    return function
 
 
 def default_name() -> str:
@@ -72,8 +83,9 @@ class WorkerOptions(TypedDict, total=False):
     message_batch: int
     grace: timedelta
     schedule_automatic_tasks: bool
-    fallback_task: TaskFunction
-    dependencies: Mapping[str, Any] | Sequence[Any] | None
+    dependencies: Mapping[str, Any] | Sequence[Any] | str | None
+    fallback_task: TaskFunction | str | None
+    enable_internal_instrumentation: bool
 
 
 @frozen
@@ -89,8 +101,9 @@ class WorkerSettings:
     message_batch: int = field(default=1000, validator=_at_least_one)
     grace: timedelta = field(default=timedelta(seconds=20), validator=_not_negative)
     schedule_automatic_tasks: bool = True
-    fallback_task: TaskFunction = default_fallback_task
     dependencies: Sequence[Placed] = field(default=(), converter=_placed)
+    fallback_task: TaskFunction = field(default=None, converter=_task)
+    enable_internal_instrumentation: bool = False
 
     @property
     def lease_renewal(self) -> timedelta:

@@ -10,6 +10,7 @@ from typing import Final, Self, Unpack
 
 from anyio import TASK_STATUS_IGNORED, create_task_group, move_on_after
 from anyio.abc import TaskStatus
+from attrs import evolve
 
 from docket_anyio._client.current import current_docket, is_current
 from docket_anyio._client.docket import Docket
@@ -55,12 +56,16 @@ class Worker:
             - ``grace``: How long running tasks may go on when the worker is stopped; 20 seconds.
             - ``schedule_automatic_tasks``: Whether to add tasks with an automatic ``Perpetual`` or ``Cron``; yes.
             - ``dependencies``: Opened around every task, before its own, in order: ``Depends(...)``, ``Retry(...)``,
-              a ``Middleware`` and the like, by name or as a list. Their values are not passed to the tasks.
-            - ``fallback_task``: Called in the place of tasks that are not registered; does nothing by default.
+              a ``Middleware`` and the like, by name or as a list, or its ``module:name``. Their values are not passed
+              to the tasks.
+            - ``fallback_task``: Called in the place of tasks that are not registered, or its ``module:name``; does
+              nothing by default.
+            - ``enable_internal_instrumentation``: Taken and of no effect, as for ``Docket``.
 
     Raises:
         InvalidSetting: An option is out of range.
         InvalidDependency: One of the dependencies is none.
+        InvalidTask: The fallback task cannot be loaded.
     """
 
     def __init__(
@@ -72,7 +77,15 @@ class Worker:
         **options: Unpack[WorkerOptions],
     ) -> None:
         self.docket: Final = docket
-        self._settings: Final = WorkerSettings(default_name() if name is None else name, **options)
+        self._settings = WorkerSettings(default_name() if name is None else name, **options)
+        self.redelivery_timeout: Final = self._settings.redelivery_timeout
+        self.reconnection_delay: Final = self._settings.reconnection_delay
+        self.minimum_check_interval: Final = self._settings.minimum_check_interval
+        self.scheduling_resolution: Final = self._settings.scheduling_resolution
+        self.message_batch: Final = self._settings.message_batch
+        self.schedule_automatic_tasks: Final = self._settings.schedule_automatic_tasks
+        self.fallback_task: Final = self._settings.fallback_task
+        self.enable_internal_instrumentation: Final = self._settings.enable_internal_instrumentation
         self._instruments: Final = Instruments(self._settings.name, [_LOG, *instruments])
         self._session: Session | None = None
         self._running = False
@@ -107,17 +120,32 @@ class Worker:
         return self._settings.dependencies
 
     @property
+    def concurrency(self) -> int:
+        """How many tasks run at once. Another number holds at once; where it is lowered, what runs goes on.
+
+        Raises:
+            InvalidSetting: It was set below 1.
+        """
+        return self._settings.concurrency
+
+    @concurrency.setter
+    def concurrency(self, number: int) -> None:
+        self._settings = evolve(self._settings, concurrency=number)
+        if self._session is not None:
+            self._session.resize(number)
+
+    @property
     def workers_set(self) -> str:
         """The sorted set of workers, by last heartbeat."""
         return self.docket.workers_set
 
-    def worker_tasks_set(self, worker: str) -> str:
+    def worker_tasks_set(self, worker_name: str) -> str:
         """Return the set of the tasks that a worker can run."""
-        return self.docket.worker_tasks_set(worker)
+        return self.docket.worker_tasks_set(worker_name)
 
-    def task_workers_set(self, task: str) -> str:
+    def task_workers_set(self, task_name: str) -> str:
         """Return the sorted set of the workers that can run a task, by last heartbeat."""
-        return self.docket.task_workers_set(task)
+        return self.docket.task_workers_set(task_name)
 
     def labels(self) -> Mapping[str, str]:
         """Return what metrics and log lines are labelled with."""
@@ -149,14 +177,15 @@ class Worker:
         """
         await self._run(until_empty=True, limits=RunLimits({}), task_status=TASK_STATUS_IGNORED)
 
-    async def run_at_most(self, runs_by_key: Mapping[str, int]) -> None:
+    async def run_at_most(self, iterations_by_key: Mapping[str, int]) -> None:
         """Run tasks until the docket is empty, but those of some keys only so often; for tests of perpetual tasks.
 
         After the last of its runs nothing follows under a key: what repeats has ended, a retry that is due is
         cancelled, and so is what is added under the key later and comes to this worker. Other workers are not told.
 
         Args:
-            runs_by_key: How often each key may run here, retries included. Other keys run as often as they are due.
+            iterations_by_key: How often each key may run here, retries included. Other keys run as often as
+                they are due.
 
         Raises:
             InvalidSetting: A number is negative.
@@ -165,7 +194,7 @@ class Worker:
             RedisRefused: Redis refused, for want of a right or the like.
             NotOpen: The worker is not open, or runs already.
         """
-        at_most = {check_key(key): check_at_least(f"the runs of {key!r}", n, 0) for key, n in runs_by_key.items()}
+        at_most = {check_key(key): check_at_least(f"the runs of {key!r}", n, 0) for key, n in iterations_by_key.items()}
         await self._run(until_empty=True, limits=RunLimits(at_most), task_status=TASK_STATUS_IGNORED)
 
     def stop(self, grace: timedelta | None = None) -> None:

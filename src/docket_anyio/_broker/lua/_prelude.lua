@@ -21,8 +21,11 @@ local function publish(channel, payload)
   end
 end
 
--- Takes a delivery off the stream, and tells whether it was still pending.
+-- Takes a delivery off the stream, and tells whether it was still pending. There is none without a receipt.
 local function acknowledge(stream, group, receipt)
+  if receipt == '' then
+    return true
+  end
   local pending = redis.call('XACK', stream, group, receipt)
   redis.call('XDEL', stream, receipt)
   return pending == 1

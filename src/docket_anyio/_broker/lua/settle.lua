@@ -1,10 +1,11 @@
--- settle: a run has ended, and so has its execution.
+-- settle: a run has ended, and so has its execution. Without a receipt somebody says so by hand, whatever its state.
 -- KEYS runs progress state_channel stream result
 -- ARGV generation receipt group state completed_at time_to_live event error result_key result
+--      result is empty where there is none, or where it is under result_key already
 -- returns "settled" | "superseded" | "gone"
 
-local runs, generation, seconds = KEYS[1], ARGV[1], tonumber(ARGV[6])
-local pending = acknowledge(KEYS[4], ARGV[3], ARGV[2])
+local runs, generation, receipt, seconds = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[6])
+local pending = acknowledge(KEYS[4], ARGV[3], receipt)
 if superseded(runs, generation) then
   if pending then
     drop_progress(KEYS[2], generation)
@@ -15,7 +16,7 @@ end
 -- A repeated call, and a worker whose run somebody else has ended or taken back, change nothing. What is pending and
 -- queued was claimed and is not to be started.
 local state = redis.call('HGET', runs, 'state')
-if state ~= 'running' and not (pending and (state == 'cancelled' or state == 'queued')) then
+if receipt ~= '' and state ~= 'running' and not (pending and (state == 'cancelled' or state == 'queued')) then
   return 'gone'
 end
 redis.call('HDEL', runs, 'known', 'stream_id')
@@ -24,8 +25,10 @@ redis.call('HSET', runs, 'state', ARGV[4], 'completed_at', ARGV[5])
 if ARGV[8] ~= '' then
   redis.call('HSET', runs, 'error', ARGV[8])
 end
-if ARGV[10] ~= '' and seconds > 0 then
-  redis.call('SET', KEYS[5], ARGV[10], 'EX', seconds)
+if ARGV[9] ~= '' and seconds > 0 then
+  if ARGV[10] ~= '' then
+    redis.call('SET', KEYS[5], ARGV[10], 'EX', seconds)
+  end
   redis.call('HSET', runs, 'result_key', ARGV[9])
 end
 expire(runs, seconds)
