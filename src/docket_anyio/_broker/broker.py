@@ -40,6 +40,7 @@ class Broker:
     events: Events = field(init=False)
     strikes: StrikeStream = field(init=False)
     locks: Locks = field(init=False)
+    closed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.queue = Queue(self.redis, self.keys, self.execution_ttl)
@@ -74,4 +75,5 @@ class Broker:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        self.closed = True
         await self.redis.aclose()
