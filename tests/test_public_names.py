@@ -15,8 +15,8 @@ NAMES = """
 
 EXCEPTIONS = """
     CorruptMessage DocketError DuplicateTask ExecutionCancelled ExecutionGone InvalidArguments InvalidKey InvalidSetting
-    InvalidStrike InvalidTask InvalidTime InvalidURL NotOpen NotSerializable RedisRefused RedisUnavailable
-    StrayCancellation TaskFailed TaskTimeout UnknownTask
+    InvalidStrike InvalidTask InvalidTime InvalidURL NotOpen NotSerializable PayloadTooLarge RedisRefused
+    RedisUnavailable StrayCancellation TaskFailed TaskTimeout UnknownTask
 """.split()
 
 

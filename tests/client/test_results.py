@@ -294,7 +294,7 @@ async def test_no_time_to_wait(docket: Docket, how_long: dict[str, Any]) -> None
         await worker.run_until_finished()
     waits = await docket.add(give, when=datetime.now(UTC) + LONG)(2)
     assert await fine.get_result(**how_long) == 1
-    with pytest.raises(ValueError, match="^no$"):
+    with pytest.raises(ValueError, match=r"^no$"):
         await bad.get_result(**how_long)
     with pytest.raises(TimeoutError):
         await waits.get_result(**how_long)

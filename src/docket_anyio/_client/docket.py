@@ -22,6 +22,7 @@ from docket_anyio._client.scheduling import Scheduler, Submission
 from docket_anyio._client.snapshot import DocketSnapshot, take_snapshot
 from docket_anyio._client.strikes import StrikeBook
 from docket_anyio._model.keys import check_key
+from docket_anyio._model.payloads import DEFAULT_MAX_PAYLOAD_BYTES
 from docket_anyio._model.settings import check_at_least, check_not_negative, check_positive
 from docket_anyio._model.snapshot import WorkerInfo
 from docket_anyio._model.strikes import Direction, LiteralOperator, Operator, StrikeInstruction, StrikeSet
@@ -57,6 +58,7 @@ class Docket(Catalogue):
         heartbeat_interval: How often workers say that they live.
         missed_heartbeats: After how many missed ones a worker counts as gone.
         execution_ttl: How long records and results are kept after the end; zero keeps none.
+        max_payload_bytes: How large the pickled arguments of a task may be, and its pickled result; 16 MiB by default.
 
     Raises:
         InvalidURL: The URL names no Redis.
@@ -70,6 +72,8 @@ class Docket(Catalogue):
         heartbeat_interval: timedelta = _HEARTBEAT_INTERVAL,
         missed_heartbeats: int = 5,
         execution_ttl: timedelta = _EXECUTION_TTL,
+        *,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
     ) -> None:
         if not name:
             raise InvalidSetting("a docket needs a name")
@@ -79,6 +83,7 @@ class Docket(Catalogue):
         self.heartbeat_interval = check_positive("heartbeat_interval", heartbeat_interval)
         self.missed_heartbeats = check_at_least("missed_heartbeats", missed_heartbeats, 1)
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
+        self.max_payload_bytes: Final = check_at_least("max_payload_bytes", max_payload_bytes, 1)
         self._session: _Session | None = None
 
     def __repr__(self) -> str:
@@ -90,7 +95,8 @@ class Docket(Catalogue):
         broker = Broker(
             connect(self._address), self._keys, self.execution_ttl, in_process=self._address.kind == "memory"
         )
-        self._session = _Session(broker, Scheduler(broker, StrikeBook(broker.strikes, StrikeSet())))
+        strikes = StrikeBook(broker.strikes, StrikeSet())
+        self._session = _Session(broker, Scheduler(broker, strikes, self.max_payload_bytes))
         return self
 
     async def __aexit__(
@@ -185,6 +191,7 @@ class Docket(Catalogue):
         Raises:
             InvalidSetting: ``chunk_size`` is below 1.
             NotSerializable: The arguments of one cannot be pickled; none is added.
+            PayloadTooLarge: The arguments of one are larger than ``max_payload_bytes``; none is added.
             RedisUnavailable: Redis cannot be reached; earlier chunks may have been added.
         """
         return await self._open_session().scheduler.schedule_many(list(calls), chunk_size=chunk_size, replace=False)
@@ -197,6 +204,7 @@ class Docket(Catalogue):
         Raises:
             InvalidSetting: ``chunk_size`` is below 1.
             NotSerializable: The arguments of one cannot be pickled; none is added.
+            PayloadTooLarge: The arguments of one are larger than ``max_payload_bytes``; none is added.
             RedisUnavailable: Redis cannot be reached; earlier chunks may have been added.
         """
         return await self._open_session().scheduler.schedule_many(list(calls), chunk_size=chunk_size, replace=True)

@@ -190,7 +190,7 @@ class Execution(Generic[R]):
             except RedisUnavailable:
                 # The subscription broke. Where Redis is gone for longer, this read says so.
                 end = await self._find_end()
-        return end
+        return end  # noqa: ASYNC910 - private; it has looked, or watched
 
     async def _find_end(self) -> _End | None:
         record = await self._broker.records.read(self.key)

@@ -34,12 +34,14 @@ class Scheduler:
 
     broker: Broker
     strikes: StrikeBook
+    max_payload_bytes: int
 
     async def schedule(self, call: TaskCall[R], *, replace: bool) -> Execution[R]:
         """Schedule one call.
 
         Raises:
             NotSerializable: The arguments cannot be pickled.
+            PayloadTooLarge: The arguments are larger than ``max_payload_bytes``.
             RedisUnavailable: Redis cannot be reached.
             RedisRefused: Redis refused it.
         """
@@ -61,6 +63,7 @@ class Scheduler:
         Raises:
             InvalidSetting: ``chunk_size`` is below 1.
             NotSerializable: The arguments of one cannot be pickled; none is scheduled.
+            PayloadTooLarge: The arguments of one are larger than ``max_payload_bytes``; none is scheduled.
             RedisUnavailable: Redis cannot be reached; chunks before may have been scheduled.
         """
         size = len(calls) or 1 if chunk_size is None else check_at_least("chunk_size", chunk_size, 1)
@@ -96,7 +99,7 @@ class Scheduler:
         return [done[index] for index in range(len(chunk))]  # noqa: ASYNC910 - private; the caller adds one
 
     def _message(self, call: TaskCall[Any]) -> tuple[TaskMessage, bool]:
-        args, kwargs = dump_arguments(call.args, call.kwargs, call.task.name)
+        args, kwargs = dump_arguments(call.args, call.kwargs, call.task.name, at_most=self.max_payload_bytes)
         now = self.broker.clock.now()
         when = now if call.when is None else call.when
         return TaskMessage(call.key, call.task.name, when, args, kwargs, headers=trace_headers()), when <= now
@@ -157,6 +160,7 @@ class Submission(Generic[P, R]):
         Raises:
             InvalidArguments: The arguments do not fit the signature.
             NotSerializable: They cannot be pickled.
+            PayloadTooLarge: They are larger than the docket's ``max_payload_bytes``.
             RedisUnavailable: Redis cannot be reached.
             RedisRefused: Redis refused it.
         """

@@ -10,6 +10,7 @@ from attrs import define, evolve, field, frozen
 from docket_anyio._model.codec import dump_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import Succeeded
+from docket_anyio._model.payloads import max_payload_bytes
 from docket_anyio._model.schedule import cron_fields, next_cron, next_interval
 from docket_anyio._model.settings import check_aware, check_not_negative
 from docket_anyio._model.settlement import Attempt, Continue, Settlement, finish
@@ -54,8 +55,9 @@ class _Repeats:
 
         Raises:
             NotSerializable: They cannot be pickled.
+            PayloadTooLarge: They are larger than the docket's ``max_payload_bytes``.
         """
-        self._wishes.arguments = dump_arguments(args, kwargs, "perpetual")
+        self._wishes.arguments = dump_arguments(args, kwargs, "perpetual", at_most=max_payload_bytes.get())
 
     def after(self, delay: timedelta) -> None:
         """Run next so long after the end of this run.

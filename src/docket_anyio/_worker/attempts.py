@@ -17,6 +17,7 @@ from docket_anyio._executors.inline import run_inline
 from docket_anyio._model.codec import dump, load_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import Failed, Outcome, Succeeded
+from docket_anyio._model.payloads import check_size, max_payload_bytes
 from docket_anyio._model.settlement import SettlementPolicy
 from docket_anyio._policies.base import RunPolicy
 from docket_anyio._worker.runs import RunScope
@@ -39,6 +40,7 @@ class Attempts:
         try:
             args, kwargs = load_arguments(message.args, message.kwargs, task.name)
             current_docket.set(self._docket)
+            max_payload_bytes.set(self._docket.max_payload_bytes)
             current_execution.set(self._execution(run, task, args, kwargs))
             values = task.plan.values_for_run(args, kwargs, key=message.key, attempt=message.attempt)
             policies += [each for each in values.values() if isinstance(each, SettlementPolicy)]
@@ -71,7 +73,13 @@ async def _body(run: RunScope, task: TaskDefinition, args: tuple[object, ...], k
         # Told to stop before it began: it must not even run to its first checkpoint.
         return run.outcome()  # noqa: ASYNC910 - private; the start and the settlement are checkpoints
     value = await run_inline(task.function, args, kwargs)
-    return Succeeded(None if value is None else dump(value, f"the result of task {task.name!r}"))
+    return Succeeded(None if value is None else _pickled(value, f"the result of task {task.name!r}"))
+
+
+def _pickled(value: object, what: str) -> bytes:
+    result = dump(value, what)
+    check_size(what, result, at_most=max_payload_bytes.get())
+    return result
 
 
 async def _within(limits: Sequence[RunPolicy], body: Callable[[], Awaitable[Outcome]]) -> Outcome:

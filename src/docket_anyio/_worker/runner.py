@@ -17,6 +17,7 @@ from docket_anyio._model.codec import dump, load_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage, Undecodable
 from docket_anyio._model.outcome import Outcome
+from docket_anyio._model.payloads import check_size
 from docket_anyio._model.settlement import (
     Again,
     Continue,
@@ -31,7 +32,14 @@ from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.runs import ActiveRuns, RunScope
-from docket_anyio.exceptions import CorruptMessage, InvalidArguments, NotSerializable, TaskFailed, UnknownTask
+from docket_anyio.exceptions import (
+    CorruptMessage,
+    InvalidArguments,
+    NotSerializable,
+    PayloadTooLarge,
+    TaskFailed,
+    UnknownTask,
+)
 
 _REFUSED: Final = Finish(ExecutionState.CANCELLED)
 
@@ -146,7 +154,8 @@ class Runner:
         queue, now, message = self._broker.queue, self._broker.clock.now(), delivery.message
         match settlement:
             case Finish():
-                return await queue.settle(delivery, _ending(settlement, message.task), now)
+                ending = _ending(settlement, message.task, at_most=self._docket.max_payload_bytes)
+                return await queue.settle(delivery, ending, now)
             case Again():
                 successor = evolve(message, when=settlement.when, attempt=settlement.attempt)
                 return await queue.again(delivery, successor, now, due=settlement.when <= now)
@@ -182,14 +191,15 @@ def _next_run(message: TaskMessage, settlement: Continue) -> TaskMessage:
     return evolve(successor, args=args, kwargs=kwargs)
 
 
-def _ending(finish: Finish, task: str) -> Ending:
+def _ending(finish: Finish, task: str, *, at_most: int) -> Ending:
     error = finish.error
     if error is None:
         return Ending(finish.state, result=finish.result, quiet=finish.quiet)
-    text = _text(error)
+    text, what = _text(error)[:at_most], f"the exception of task {task!r}"
     try:
-        stored = dump(error, f"the exception of task {task!r}")
-    except NotSerializable:
+        stored = dump(error, what)
+        check_size(what, stored, at_most=at_most)
+    except (NotSerializable, PayloadTooLarge):
         stored = dump(TaskFailed(text), "a TaskFailed")
     return Ending(finish.state, error=text, result=stored, quiet=finish.quiet)
 
