@@ -20,6 +20,9 @@ EXCEPTIONS = """
     DuplicateTask ExecutionCancelled ExecutionGone InvalidArguments InvalidDependency InvalidKey InvalidSetting
     InvalidStrike InvalidTask InvalidTime InvalidURL NotOpen NotSerializable RedisRefused RedisUnavailable
     StrayCancellation TaskFailed TaskTimeout UnknownTask
+    CorruptMessage DocketError DuplicateTask ExecutionCancelled ExecutionGone InvalidArguments InvalidKey InvalidSetting
+    InvalidStrike InvalidTask InvalidTime InvalidURL NotOpen NotSerializable PayloadTooLarge RedisRefused
+    RedisUnavailable StrayCancellation TaskFailed TaskTimeout UnknownTask
 """.split()
 
 

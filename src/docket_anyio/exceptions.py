@@ -84,6 +84,13 @@ class NotSerializable(DocketError, TypeError):
     """A value could not be pickled. Nothing was scheduled; for a result, the run is recorded as failed."""
 
 
+class PayloadTooLarge(DocketError, ValueError):
+    """Arguments or a result are larger than the docket's ``max_payload_bytes``.
+
+    Nothing was scheduled; for a result, the run is recorded as failed. Keep such data elsewhere and pass its name.
+    """
+
+
 class InvalidSetting(DocketError, ValueError):
     """An option of a docket, a worker or a policy is out of range."""
 

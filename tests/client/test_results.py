@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
 import pytest
+from attrs import define, evolve, field
 
 from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Retry, Worker
+from docket_anyio._broker.broker import Broker
+from docket_anyio._redis.client import Redis
+from docket_anyio._redis.transport import Command, Reply, Transport
 from docket_anyio.exceptions import DocketError, ExecutionGone, InvalidTime, NotSerializable, TaskFailed
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
@@ -277,6 +282,30 @@ async def test_a_scope_of_the_caller(docket: Docket) -> None:
     assert await execution.get_result() == 1
 
 
+@pytest.mark.parametrize("how_long", [{"timeout": timedelta(0)}, {"deadline": datetime(2000, 1, 1, tzinfo=UTC)}])
+async def test_no_time_to_wait(docket: Docket, how_long: dict[str, Any]) -> None:
+    """What has ended is told; what has not is a timeout, and nothing is waited for."""
+    fine = await docket.add(give)(1)
+    bad = await docket.add(throw)(ValueError("no"))
+    for execution in (fine, bad):
+        with pytest.raises(TimeoutError, match="has not ended yet"):
+            await execution.get_result(**how_long)
+    async with Worker(docket) as worker:
+        await worker.run_until_finished()
+    waits = await docket.add(give, when=datetime.now(UTC) + LONG)(2)
+    assert await fine.get_result(**how_long) == 1
+    with pytest.raises(ValueError, match=r"^no$"):
+        await bad.get_result(**how_long)
+    with pytest.raises(TimeoutError):
+        await waits.get_result(**how_long)
+    await docket.cancel(waits.key)
+    with pytest.raises(ExecutionCancelled):
+        await waits.get_result(**how_long)
+    never = evolve(waits, key="never heard of")
+    with pytest.raises(ExecutionGone):
+        await never.get_result(**how_long)
+
+
 @virtual_time
 async def test_the_wait_is_as_long_as_asked_for(docket: Docket) -> None:
     execution = await docket.add(give, key="one")(1)
@@ -522,6 +551,38 @@ async def test_who_waits_hears_of_the_end_where_nothing_is_kept(anyio_backend: o
                 async with Worker(docket) as worker:
                     await worker.run_until_finished()
         assert sorted(heard) == ["bad", "dropped", "fine"]
+
+
+@define(eq=False)
+class Interrupting:
+    """A transport on which something else happens just after the first record was read."""
+
+    _inner: Transport
+    _interrupt: Callable[[], Awaitable[object]]
+    _interrupted: bool = field(default=False, init=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def execute(self, command: Command, *, repeatable: bool = False) -> Reply:
+        reply = await self._inner.execute(command, repeatable=repeatable)
+        if command[0] == "HGETALL" and not self._interrupted:
+            self._interrupted = True
+            await self._interrupt()
+        return reply
+
+
+@pytest.mark.parametrize("ttl", [timedelta(0), timedelta(minutes=1)], ids=["not kept", "kept"])
+async def test_an_end_just_after_the_first_look_is_not_missed(
+    anyio_backend: object, store: Store, ttl: timedelta
+) -> None:
+    async with open_docket(store, execution_ttl=ttl) as docket:
+        execution = await docket.add(give, when=datetime.now(UTC) + LONG)(1)
+        broker = docket.broker
+        transport = Interrupting(broker.redis.transport, lambda: docket.cancel(execution.key))
+        interrupted = evolve(execution, broker=Broker(Redis(transport), broker.keys, ttl, broker.in_process))
+        with pytest.raises(ExecutionCancelled), anyio.fail_after(3):
+            await interrupted.get_result()
 
 
 async def _subscribed(docket: Docket, *keys: str) -> None:

@@ -196,6 +196,6 @@ def test_what_happens_where_nothing_may_follow() -> None:
     now, error = datetime.now(UTC), Broken()
     again, on = Again(now, 2), Continue(now, ExecutionState.COMPLETED)
     assert without_successor(again, Failed(error)) == Finish(ExecutionState.CANCELLED)
-    assert without_successor(on, Succeeded(b"x")) == Finish(ExecutionState.COMPLETED, result=b"x")
-    assert without_successor(on, Failed(error)) == Finish(ExecutionState.FAILED, error=error)
+    assert without_successor(on, Succeeded(b"x")) == Finish(ExecutionState.COMPLETED, result=b"x", quiet=True)
+    assert without_successor(on, Failed(error)) == Finish(ExecutionState.FAILED, error=error, quiet=True)
     assert without_successor(HandBack(), ShutDown()) == HandBack()

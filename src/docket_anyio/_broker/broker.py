@@ -45,6 +45,7 @@ class Broker:
     strikes: StrikeStream = field(init=False)
     locks: Locks = field(init=False)
     results: ResultStorage = field(init=False)
+    closed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.queue = Queue(self.redis, self.keys, self.execution_ttl)
@@ -80,4 +81,5 @@ class Broker:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        self.closed = True
         await self.redis.aclose()

@@ -87,6 +87,7 @@ class Agenda:
             InvalidTask: A function cannot be a task.
             InvalidArguments: Arguments do not fit their task's signature.
             NotSerializable: Arguments cannot be pickled.
+            PayloadTooLarge: Arguments are larger than the docket's ``max_payload_bytes``.
             RedisUnavailable: Redis cannot be reached; some may have been added.
             NotOpen: The docket is not open.
         """

@@ -22,6 +22,7 @@ from docket_anyio._client.strike_list import StrikeList
 from docket_anyio._client.strikes import StrikeBook
 from docket_anyio._client.striking import Striking
 from docket_anyio._model.keys import check_key
+from docket_anyio._model.payloads import DEFAULT_MAX_PAYLOAD_BYTES
 from docket_anyio._model.settings import check_at_least, check_aware, check_not_negative, check_positive
 from docket_anyio._model.snapshot import WorkerInfo
 from docket_anyio._redis.client import Redis, connect
@@ -62,6 +63,7 @@ class Docket(Striking):
             the traffic with Redis that could be kept or left out.
         credential_provider: Asked for name and password for every new connection, in the place of those in the URL;
             see ``docket_anyio.abc.CredentialProvider``.
+        max_payload_bytes: How large the pickled arguments of a task may be, and its pickled result; 16 MiB by default.
 
     Raises:
         InvalidURL: The URL names no Redis.
@@ -78,6 +80,8 @@ class Docket(Striking):
         result_storage: ResultStorage | None = None,
         enable_internal_instrumentation: bool = False,  # noqa: FBT001, FBT002 - pydocket's signature
         credential_provider: CredentialProvider | None = None,
+        *,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
     ) -> None:
         if not name:
             raise InvalidSetting("a docket needs a name")
@@ -90,6 +94,7 @@ class Docket(Striking):
         self.credential_provider: Final = credential_provider
         self._own_results: Final = result_storage
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
+        self.max_payload_bytes: Final = check_at_least("max_payload_bytes", max_payload_bytes, 1)
         self._session: _Session | None = None
 
     def __repr__(self) -> str:
@@ -250,6 +255,7 @@ class Docket(Striking):
         Raises:
             InvalidSetting: ``chunk_size`` is below 1.
             NotSerializable: The arguments of one cannot be pickled; none is added.
+            PayloadTooLarge: The arguments of one are larger than ``max_payload_bytes``; none is added.
             RedisUnavailable: Redis cannot be reached; earlier chunks may have been added.
         """
         return await self._open_session().scheduler.add_many(list(calls), chunk_size=chunk_size, replace=False)
@@ -262,6 +268,7 @@ class Docket(Striking):
         Raises:
             InvalidSetting: ``chunk_size`` is below 1.
             NotSerializable: The arguments of one cannot be pickled; none is added.
+            PayloadTooLarge: The arguments of one are larger than ``max_payload_bytes``; none is added.
             RedisUnavailable: Redis cannot be reached; earlier chunks may have been added.
         """
         return await self._open_session().scheduler.add_many(list(calls), chunk_size=chunk_size, replace=True)

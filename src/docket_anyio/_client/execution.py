@@ -220,8 +220,8 @@ class Execution(Request, Generic[R]):
         cancelled while waiting changes nothing: ask again whenever you like.
 
         Args:
-            timeout: How long to wait.
-            deadline: Until when to wait.
+            timeout: How long to wait; zero looks once, and waits for nothing but the answer.
+            deadline: Until when to wait; one that has passed is a timeout of zero.
 
         Raises:
             Exception: What the task itself raised.
@@ -233,7 +233,10 @@ class Execution(Request, Generic[R]):
             InvalidTime: The deadline has no time zone.
             RedisUnavailable: Redis cannot be reached.
         """
-        with anyio.fail_after(self._patience(timeout, deadline)):
+        patience = self._patience(timeout, deadline)
+        if patience == 0:
+            return await self._result(await self._ended_by_now())
+        with anyio.fail_after(patience):
             return await self._result(await self._wait_ended())
 
     def _patience(self, timeout: timedelta | None, deadline: datetime | None) -> float | None:
@@ -243,19 +246,30 @@ class Execution(Request, Generic[R]):
             timeout = check_aware("the deadline", deadline) - self._broker.clock.now()
         return None if timeout is None else max(0.0, timeout.total_seconds())
 
+    async def _ended_by_now(self) -> _End:
+        end = await self._find_end()
+        if end is None:
+            raise TimeoutError(f"the execution {self.key!r} has not ended yet")
+        return end
+
     async def _wait_ended(self) -> _End:
-        record = await self._broker.records.read(self.key)
-        while (end := self._end(record)) is None:
-            if record is None:
-                raise self._gone()
+        # Where nothing is kept, a first look could see it run, and nobody would tell of an end just after.
+        end = await self._find_end() if self._broker.execution_ttl else None
+        while end is None:
             try:
                 # Subscribe, then read, then wait: a change in between is not missed.
                 async with self._broker.events.watch(self.key) as changes:
-                    return await self._watch(changes)
+                    end = await self._watch(changes)
             except RedisUnavailable:
                 # The subscription broke. Where Redis is gone for longer, this read says so.
-                record = await self._broker.records.read(self.key)
-        return end
+                end = await self._find_end()
+        return end  # noqa: ASYNC910 - private; it has looked, or watched
+
+    async def _find_end(self) -> _End | None:
+        record = await self._broker.records.read(self.key)
+        if record is None:
+            raise self._gone()
+        return self._end(record)
 
     async def _watch(self, changes: StateChanges) -> _End:
         change: StateChanged | None = None

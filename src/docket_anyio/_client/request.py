@@ -30,6 +30,11 @@ class Home(Protocol):
         ...
 
     @property
+    def max_payload_bytes(self) -> int:
+        """How large the pickled arguments of a task may be."""
+        ...
+
+    @property
     def registry(self) -> TaskRegistry:
         """The tasks it knows."""
         ...
@@ -166,7 +171,9 @@ class Request:
             NotSerializable: The arguments cannot be pickled.
         """
         if self._pickled is None:
-            args, kwargs = dump_arguments(self._args, self._kwargs, self.function_name)
+            args, kwargs = dump_arguments(
+                self._args, self._kwargs, self.function_name, at_most=self._home.max_payload_bytes
+            )
         else:
             args, kwargs = self._pickled.payload
         return TaskMessage(

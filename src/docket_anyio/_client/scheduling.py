@@ -44,6 +44,7 @@ class Scheduler:
 
         Raises:
             NotSerializable: The arguments cannot be pickled.
+            PayloadTooLarge: The arguments are larger than ``max_payload_bytes``.
             RedisUnavailable: Redis cannot be reached.
             RedisRefused: Redis refused it.
         """
@@ -109,6 +110,7 @@ class Scheduler:
         Raises:
             InvalidSetting: ``chunk_size`` is below 1.
             NotSerializable: The arguments of one cannot be pickled; none is scheduled.
+            PayloadTooLarge: The arguments of one are larger than ``max_payload_bytes``; none is scheduled.
             RedisUnavailable: Redis cannot be reached; chunks before may have been scheduled.
         """
         size = len(calls) or 1 if chunk_size is None else check_at_least("chunk_size", chunk_size, 1)
@@ -205,6 +207,7 @@ class Submission(Generic[P, R]):
         Raises:
             InvalidArguments: The arguments do not fit the signature.
             NotSerializable: They cannot be pickled.
+            PayloadTooLarge: They are larger than the docket's ``max_payload_bytes``.
             RedisUnavailable: Redis cannot be reached.
             RedisRefused: Redis refused it.
         """

@@ -44,10 +44,12 @@ class Supervisor:
     Args:
         longest_delay: The longest pause between two tries.
         instruments: Told once when something stops working, and once when it works again.
+        check_open: Called before each new try; raises where there is nothing left to try with.
     """
 
     _longest_delay: timedelta
     _instruments: Instruments
+    _check_open: Callable[[], None] = lambda: None
 
     async def keep_running(
         self, name: str, service: Service, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED
@@ -82,6 +84,7 @@ class Supervisor:
                 return await service(ready)
             except (RedisUnavailable, RedisRefused) as error:
                 # A refusal may pass as well: a full memory, a replica that is to become the primary.
+                self._check_open()
                 if not was_ready:
                     raise
                 if not lost:
@@ -101,6 +104,7 @@ class Supervisor:
             try:
                 answer = await call()
             except (RedisUnavailable, RedisRefused) as error:
+                self._check_open()
                 if not lost:
                     lost = True
                     self._instruments.redis_lost(name, error)

@@ -12,6 +12,7 @@ import cloudpickle
 
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import TaskMessage
+from docket_anyio._model.payloads import DEFAULT_MAX_PAYLOAD_BYTES, check_size
 from docket_anyio._model.record import ProgressRecord, RunRecord
 from docket_anyio._model.snapshot import Standing
 from docket_anyio._model.strikes import INSTRUCTIONS, Direction, StrikeInstruction
@@ -51,13 +52,28 @@ def load(payload: bytes, what: str) -> Any:
         raise CorruptMessage(f"{what} cannot be unpickled: {type(error).__name__}: {error}") from error
 
 
-def dump_arguments(args: tuple[object, ...], kwargs: Mapping[str, object], task: str) -> tuple[bytes, bytes]:
-    """Pickle what a task is called with."""
+def dump_arguments(
+    args: tuple[object, ...], kwargs: Mapping[str, object], task: str, *, at_most: int = DEFAULT_MAX_PAYLOAD_BYTES
+) -> tuple[bytes, bytes]:
+    """Pickle what a task is called with.
+
+    Args:
+        args: The positional ones.
+        kwargs: Those by name.
+        task: The task, for the message.
+        at_most: How many bytes the two pickles may have together.
+
+    Raises:
+        NotSerializable: They cannot be pickled.
+        PayloadTooLarge: They have more bytes.
+    """
     what = f"the arguments of task {task!r}"
-    return (
+    pickled = (
         dump(args, what) if args else _EMPTY_ARGS,
         dump(dict(kwargs), what) if kwargs else _EMPTY_KWARGS,
     )
+    check_size(what, *pickled, at_most=at_most)
+    return pickled
 
 
 def load_arguments(args: bytes, kwargs: bytes, task: str) -> tuple[tuple[object, ...], dict[str, object]]:

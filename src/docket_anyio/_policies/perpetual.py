@@ -11,9 +11,10 @@ from docket_anyio._injection.marker import CompletionRole, Marker
 from docket_anyio._model.codec import dump_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import Succeeded
+from docket_anyio._model.payloads import max_payload_bytes
 from docket_anyio._model.schedule import cron_fields, next_cron, next_interval
 from docket_anyio._model.settings import check_aware, check_not_negative
-from docket_anyio._model.settlement import Attempt, Continue, Settlement
+from docket_anyio._model.settlement import Attempt, Continue, Settlement, finish
 
 
 @define(eq=False)
@@ -52,8 +53,9 @@ class _Repeats(Marker, CompletionRole[Any]):
 
         Raises:
             NotSerializable: They cannot be pickled.
+            PayloadTooLarge: They are larger than the docket's ``max_payload_bytes``.
         """
-        self._wishes.arguments = dump_arguments(args, kwargs, "perpetual")
+        self._wishes.arguments = dump_arguments(args, kwargs, "perpetual", at_most=max_payload_bytes.get())
 
     def after(self, delay: timedelta) -> None:
         """Run next so long after the end of this run.
@@ -71,10 +73,10 @@ class _Repeats(Marker, CompletionRole[Any]):
         """
         self._wishes.when, self._wishes.delay = check_aware("when", when), None
 
-    def settle(self, attempt: Attempt) -> Settlement | None:
-        """Return what should happen next, or ``None`` to have no opinion."""
+    def settle(self, attempt: Attempt) -> Settlement:
+        """Return what should happen next."""
         if self._wishes.cancelled:
-            return None
+            return finish(attempt.outcome, quiet=True)
         succeeded = isinstance(attempt.outcome, Succeeded)
         ending = ExecutionState.COMPLETED if succeeded else ExecutionState.FAILED
         return Continue(self._next_when(attempt), ending, arguments=self._wishes.arguments)

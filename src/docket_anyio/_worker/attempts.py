@@ -18,6 +18,7 @@ from docket_anyio._model.codec import load_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery
 from docket_anyio._model.outcome import Failed, Outcome
+from docket_anyio._model.payloads import max_payload_bytes
 from docket_anyio._model.settlement import SettlementPolicy, retries
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._telemetry.propagation import trace_context
@@ -49,6 +50,7 @@ class Attempts:
         message = run.delivery.message
         try:
             args, kwargs = load_arguments(message.args, message.kwargs, task.name)
+            max_payload_bytes.set(self._docket.max_payload_bytes)
             execution = self._execution(run.delivery, task, args, kwargs)
             current_execution.set(execution)
             plan = self._plan(task)

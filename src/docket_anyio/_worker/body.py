@@ -27,6 +27,7 @@ from docket_anyio._injection.plan import Call, Plan
 from docket_anyio._model.codec import dump
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import CancelReason, Failed, Outcome, Succeeded, TimedOut
+from docket_anyio._model.payloads import check_size, max_payload_bytes
 from docket_anyio._model.settlement import Decided, Finish, SettlementPolicy
 from docket_anyio._policies.base import RunPolicy
 from docket_anyio._worker.runs import RunScope
@@ -110,8 +111,12 @@ class Body:
             call = partial(run_inline, middleware.around, (self._execution, call), {})
         groups = [each for each in self._call.values.values() if isinstance(each, TaskGroup)]
         self._result = await (_in_group(groups[0], call) if groups else call())
-        task = self._plan.task
-        return Succeeded(None if self._result is None else dump(self._result, f"the result of task {task!r}"))
+        if self._result is None:
+            return Succeeded(None)
+        what = f"the result of task {self._plan.task!r}"
+        pickled = dump(self._result, what)
+        check_size(what, pickled, at_most=max_payload_bytes.get())
+        return Succeeded(pickled)
 
     async def _tell_handlers(self, outcome: Outcome, retried: Callable[[Outcome], bool]) -> Sequence[SettlementPolicy]:  # noqa: ASYNC910 - private; handlers need not wait
         # Shielded: the body has ended, and a cancellation is too late to change that.

@@ -18,6 +18,7 @@ from docket_anyio._model.codec import dump
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage, Undecodable
 from docket_anyio._model.outcome import Outcome
+from docket_anyio._model.payloads import check_size
 from docket_anyio._model.settlement import (
     Again,
     Continue,
@@ -33,7 +34,14 @@ from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.results import ResultWriter
 from docket_anyio._worker.runs import ActiveRuns, RunScope
-from docket_anyio.exceptions import CorruptMessage, InvalidArguments, NotSerializable, TaskFailed, UnknownTask
+from docket_anyio.exceptions import (
+    CorruptMessage,
+    InvalidArguments,
+    NotSerializable,
+    PayloadTooLarge,
+    TaskFailed,
+    UnknownTask,
+)
 
 _REFUSED: Final = Finish(ExecutionState.CANCELLED)
 
@@ -88,7 +96,9 @@ class Runner:
     async def decline(self, run: RunScope) -> None:
         """Hand back a delivery that was claimed and shall not be started here."""
         try:
-            await self._supervisor.until_done("handing back", lambda: self._broker.queue.hand_back(run.delivery))
+            await self._supervisor.until_done(
+                "handing back", lambda: self._broker.queue.hand_back(run.delivery, self._worker)
+            )
             self._instruments.delivery_dropped(run.delivery, "handed back")
         finally:
             self._runs.remove(run)
@@ -142,7 +152,9 @@ class Runner:
     async def _settle(self, delivery: Delivery, settlement: Settlement) -> Answer | None:
         if isinstance(settlement, Finish):
             # Put before it is recorded, so that whoever hears of the end finds the result.
-            ending = await self._results.put(delivery.message, _ending(settlement, delivery.message.task))
+            ending = await self._results.put(
+                delivery.message, _ending(settlement, delivery.message.task, at_most=self._docket.max_payload_bytes)
+            )
             now = self._broker.clock.now
             return await self._supervisor.until_done(
                 "settling runs", lambda: self._broker.queue.settle(delivery, ending, now())
@@ -160,7 +172,7 @@ class Runner:
                 due = settlement.when <= now
                 return await queue.again(delivery, successor, now, due=due, ended=settlement.ending)
             case HandBack():
-                return await queue.hand_back(delivery)
+                return await queue.hand_back(delivery, self._worker)
             case LetGo():
                 return None  # noqa: ASYNC910 - private; starting was a checkpoint
             case _:
@@ -187,16 +199,17 @@ def _next_run(message: TaskMessage, settlement: Continue) -> TaskMessage:
     return evolve(successor, args=args, kwargs=kwargs)
 
 
-def _ending(finish: Finish, task: str) -> Ending:
+def _ending(finish: Finish, task: str, *, at_most: int) -> Ending:
     error = finish.error
     if error is None:
-        return Ending(finish.state, result=finish.result)
-    text = _text(error)
+        return Ending(finish.state, result=finish.result, quiet=finish.quiet)
+    text, what = _text(error)[:at_most], f"the exception of task {task!r}"
     try:
-        stored = dump(error, f"the exception of task {task!r}")
-    except NotSerializable:
+        stored = dump(error, what)
+        check_size(what, stored, at_most=at_most)
+    except (NotSerializable, PayloadTooLarge):
         stored = dump(TaskFailed(text), "a TaskFailed")
-    return Ending(finish.state, error=text, result=stored)
+    return Ending(finish.state, error=text, result=stored, quiet=finish.quiet)
 
 
 def _text(error: Exception) -> str:

@@ -34,7 +34,7 @@ from docket_anyio._worker.runner import Runner
 from docket_anyio._worker.runs import ActiveRuns
 from docket_anyio._worker.seeder import Seeder
 from docket_anyio._worker.settings import WorkerSettings
-from docket_anyio.exceptions import DocketError
+from docket_anyio.exceptions import DocketError, NotOpen
 
 # After their grace runs are cancelled; this is how long, in seconds, they have to clean up and be settled.
 SETTLING: Final = 5.0
@@ -61,7 +61,7 @@ class Session:
         settings, docket = self._settings, self._docket
         self._broker = docket.broker
         self._runs = ActiveRuns(settings.concurrency)
-        self._supervisor = Supervisor(settings.reconnection_delay, self._instruments)
+        self._supervisor = Supervisor(settings.reconnection_delay, self._instruments, self._check_open)
         self._heartbeat = Heartbeat(self._broker, settings.name, docket)
 
     async def run(
@@ -102,6 +102,15 @@ class Session:
     async def wait_ended(self) -> None:
         """Wait until nothing of it runs any more."""
         await self._ended.wait()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the docket that it was made for is closed."""
+        return self._broker.closed
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise NotOpen(f"{self._docket!r} was closed while its worker {self._settings.name!r} ran; stop that first")
 
     async def _stop_with_host(self) -> None:
         try:

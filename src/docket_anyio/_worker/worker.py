@@ -163,7 +163,8 @@ class Worker:
         Raises:
             RedisUnavailable: Redis cannot be reached at the start. Later outages are waited for.
             RedisRefused: Redis refused, for want of a right or the like.
-            NotOpen: The worker is not open, or runs already.
+            NotOpen: The worker is not open, or runs already; or its docket was closed under it, and what ran is
+                delivered again after its lease.
         """
         await self._run(until_empty=False, limits=RunLimits({}), task_status=task_status)
 
@@ -173,7 +174,8 @@ class Worker:
         Raises:
             RedisUnavailable: Redis cannot be reached at the start. Later outages are waited for.
             RedisRefused: Redis refused, for want of a right or the like.
-            NotOpen: The worker is not open, or runs already.
+            NotOpen: The worker is not open, or runs already; or its docket was closed under it, and what ran is
+                delivered again after its lease.
         """
         await self._run(until_empty=True, limits=RunLimits({}), task_status=TASK_STATUS_IGNORED)
 
@@ -192,7 +194,8 @@ class Worker:
             InvalidKey: A key cannot be one.
             RedisUnavailable: Redis cannot be reached at the start. Later outages are waited for.
             RedisRefused: Redis refused, for want of a right or the like.
-            NotOpen: The worker is not open, or runs already.
+            NotOpen: The worker is not open, or runs already; or its docket was closed under it, and what ran is
+                delivered again after its lease.
         """
         at_most = {check_key(key): check_at_least(f"the runs of {key!r}", n, 0) for key, n in iterations_by_key.items()}
         await self._run(until_empty=True, limits=RunLimits(at_most), task_status=TASK_STATUS_IGNORED)
@@ -273,5 +276,6 @@ class Worker:
                 )
         finally:
             self._running = False
-            if self._session is not None:
+            # Where the docket was closed under it, there is nothing to begin anew with.
+            if self._session is not None and not session.closed:
                 self._session = self._new_session()

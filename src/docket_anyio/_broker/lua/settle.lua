@@ -1,22 +1,24 @@
 -- settle: a run has ended, and so has its execution. Without a receipt somebody says so by hand, whatever its state.
 -- KEYS runs progress state_channel stream result
--- ARGV generation receipt group state completed_at time_to_live event error result_key result
+-- ARGV generation receipt group state completed_at time_to_live event error result_key result quiet
 --      result is empty where there is none, or where it is under result_key already
 -- returns "settled" | "superseded" | "gone"
 
 local runs, generation, receipt, seconds = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[6])
-local pending = acknowledge(KEYS[4], ARGV[3], receipt)
+local held = acknowledge(runs, KEYS[4], ARGV[3], receipt)
 if superseded(runs, generation) then
-  if pending then
+  if held then
     drop_progress(KEYS[2], generation)
-    publish(KEYS[3], ARGV[7])
+    if ARGV[11] ~= '1' then
+      publish(KEYS[3], ARGV[7])
+    end
   end
   return 'superseded'
 end
--- A repeated call, and a worker whose run somebody else has ended or taken back, change nothing. What is pending and
+-- A repeated call, and a worker whose run somebody else has ended or handed back, change nothing. What is in hand and
 -- queued was claimed and is not to be started.
 local state = redis.call('HGET', runs, 'state')
-if receipt ~= '' and state ~= 'running' and not (pending and (state == 'cancelled' or state == 'queued')) then
+if receipt ~= '' and (not held or not (state == 'running' or state == 'cancelled' or state == 'queued')) then
   return 'gone'
 end
 redis.call('HDEL', runs, 'known', 'stream_id')
