@@ -81,6 +81,7 @@ class StrikeList(AsyncContextManagerMixin):
             return
         if self._book is not None:
             raise NotOpen("this StrikeList is open already; open another one")
+        raised: Exception | None = None
         async with connect(self._address) as redis:
             stream = StrikeStream(redis, self._keys)
             self._book = StrikeBook(stream, self._known)
@@ -89,7 +90,6 @@ class StrikeList(AsyncContextManagerMixin):
                 async with create_task_group() as followers:
                     service = StrikeService(stream, self._book)
                     await followers.start(supervisor.keep_running, "following strikes", service.run)
-                    raised = None
                     try:
                         yield self
                     except Exception as error:  # noqa: BLE001 - the user's own; it must not leave inside a group of ours
