@@ -45,8 +45,9 @@ STILL_TO_COME = frozenset(
     AdmissionBlocked Annotation CallArgument CompletionHandler ConcurrencyBlocked ConcurrencyLimit Cooldown
     CurrentDocket CurrentExecution CurrentWorker CycleError Debounce Dependency DependencyFunction Depends
     FailedDependency FailureHandler Logged RateLimit Runtime Shared SharedContext TaskArgument TaskKey TaskLogger
-    TaskOutcome current_worker format_duration get_annotation_dependencies get_dependency_parameters get_single_dependency_of_type
-    get_single_dependency_parameter_of_type resolved_dependencies validate_dependencies
+    TaskOutcome current_worker format_duration get_annotation_dependencies get_dependency_parameters
+    get_single_dependency_of_type get_single_dependency_parameter_of_type resolved_dependencies
+    validate_dependencies
     """.split()
 )
 
