@@ -28,6 +28,9 @@ class Shelf:
     puts: list[tuple[str, int]] = field(factory=list)
     states: list[ExecutionState] = field(factory=list)
 
+    def __len__(self) -> int:
+        return len(self.kept)  # an empty one is a store all the same
+
     async def put(self, key: str, value: Mapping[str, Any], *, ttl: int) -> None:
         if self.broken:
             raise OSError("no room")

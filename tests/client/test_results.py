@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -580,7 +581,8 @@ async def test_an_end_just_after_the_first_look_is_not_missed(
         execution = await docket.add(give, when=datetime.now(UTC) + LONG)(1)
         broker = docket.broker
         transport = Interrupting(broker.redis.transport, lambda: docket.cancel(execution.key))
-        interrupted = evolve(execution, broker=Broker(Redis(transport), broker.keys, ttl, broker.in_process))
+        elsewhere = SimpleNamespace(broker=Broker(Redis(transport), broker.keys, ttl, broker.in_process))
+        interrupted = evolve(execution, docket=elsewhere)
         with pytest.raises(ExecutionCancelled), anyio.fail_after(3):
             await interrupted.get_result()
 

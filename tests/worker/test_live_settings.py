@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from datetime import timedelta
 
 import anyio
@@ -10,6 +12,7 @@ import pytest
 from docket_anyio import Docket, Worker
 from docket_anyio.dependencies import current_execution
 from docket_anyio.exceptions import InvalidSetting, InvalidTask
+from docket_anyio.tasks import default_fallback_task
 from tests.clocks import virtual_time
 from tests.conftest import Store
 from tests.dockets import open_docket, running
@@ -187,3 +190,17 @@ async def test_internal_instrumentation_is_taken(anyio_backend: object, store: S
         assert worker.enable_internal_instrumentation
         assert not Worker(docket).enable_internal_instrumentation
     await Worker.run(store.docket_name, store.url, until_finished=True, enable_internal_instrumentation=True)
+
+
+# --- to be read ---------------------------------------------------------------------------------------------------
+
+
+def test_the_options_of_a_worker_can_be_read() -> None:
+    docket = Docket("d", "memory://d")
+    worker = Worker(docket, concurrency=3, message_batch=7, redelivery_timeout=SECOND)
+    assert worker.docket is docket
+    assert worker.name == f"{socket.gethostname()}#{os.getpid()}"
+    assert (worker.concurrency, worker.message_batch, worker.redelivery_timeout) == (3, 7, SECOND)
+    assert (worker.reconnection_delay, worker.schedule_automatic_tasks) == (5 * SECOND, True)
+    assert worker.minimum_check_interval == worker.scheduling_resolution == timedelta(milliseconds=250)
+    assert worker.fallback_task is default_fallback_task

@@ -56,7 +56,8 @@ class Broker:
         self.events = Events(self.redis, self.keys)
         self.strikes = StrikeStream(self.redis, self.keys)
         self.locks = Locks(self.redis, self.keys)
-        self.results = self.own_results or RedisResults(self.redis, self.keys)
+        in_redis = RedisResults(self.redis, self.keys)
+        self.results = in_redis if self.own_results is None else self.own_results
 
     @property
     def clock(self) -> ServerClock:

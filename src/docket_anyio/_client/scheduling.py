@@ -126,9 +126,7 @@ class Scheduler:
         while chunk := await self._schedule_unless_stale(chunk, replace=replace):
             await self.strikes.catch_up()
 
-    async def _schedule_unless_stale(  # noqa: ASYNC910 - private; as above
-        self, chunk: Sequence[_Prepared], *, replace: bool
-    ) -> Sequence[_Prepared]:
+    async def _schedule_unless_stale(self, chunk: Sequence[_Prepared], *, replace: bool) -> Sequence[_Prepared]:
         """Schedule what is not struck. Return what was not, for there are strikes that are not known of yet."""
         tried: list[_Prepared] = []
         for each in chunk:
@@ -137,7 +135,7 @@ class Scheduler:
             else:
                 tried.append(each)
         if not tried:
-            return []
+            return []  # noqa: ASYNC910 - private; as above
         messages = [(message, due) for _, message, due in tried]
         answers = await self.broker.queue.schedule_many(messages, replace=replace, last_strike=self.strikes.last)
         stale: list[_Prepared] = []

@@ -81,6 +81,7 @@ class StrikeList(AsyncContextManagerMixin):
             return
         if self._book is not None:
             raise NotOpen("this StrikeList is open already; open another one")
+        raised: Exception | None = None
         async with connect(self._address) as redis:
             stream = StrikeStream(redis, self._keys)
             self._book = StrikeBook(stream, self._known)

@@ -24,7 +24,7 @@ class ResultWriter:
     _docket: Docket
     _worker: str
 
-    async def put(self, message: TaskMessage, ending: Ending) -> Ending:  # noqa: ASYNC910 - private; starting was a checkpoint
+    async def put(self, message: TaskMessage, ending: Ending) -> Ending:
         """Keep the result of a run that is about to be settled.
 
         Returns:
@@ -33,7 +33,7 @@ class ResultWriter:
         store = self._docket.broker.own_results
         seconds = seconds_to_live(self._docket.execution_ttl)
         if store is None or ending.result is None or not seconds:
-            return ending
+            return ending  # noqa: ASYNC910 - private; starting was a checkpoint
         kept = evolve(ending, result=None)
         try:
             await store.put(message.result_key, result_value(ending.result), ttl=seconds)
@@ -42,5 +42,6 @@ class ResultWriter:
         ) as error:  # the store is a user's; what it raises must neither lose the run nor stop the worker
             text = f"the result could not be stored: {type(error).__name__}: {error}"
             _LOGGER.exception("Task %s{%s}: %s", message.task, message.key, text, extra={"docket.worker": self._worker})
-            return evolve(kept, state=ExecutionState.FAILED, error=kept.error or text)
+            error_text = kept.error or text
+            return evolve(kept, state=ExecutionState.FAILED, error=error_text)  # noqa: ASYNC910 - as above
         return evolve(kept, result_key=message.result_key)

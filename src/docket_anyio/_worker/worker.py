@@ -186,8 +186,7 @@ class Worker:
         cancelled, and so is what is added under the key later and comes to this worker. Other workers are not told.
 
         Args:
-            iterations_by_key: How often each key may run here, retries included. Other keys run as often as
-                they are due.
+            iterations_by_key: How often each key may run here, retries included. Others run as often as they are due.
 
         Raises:
             InvalidSetting: A number is negative.
