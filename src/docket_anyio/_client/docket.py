@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -27,12 +26,12 @@ from docket_anyio._model.snapshot import WorkerInfo
 from docket_anyio._model.strikes import Direction, LiteralOperator, Operator, StrikeInstruction, StrikeSet
 from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.url import parse_url
+from docket_anyio._telemetry.requests import RequestTelemetry
 from docket_anyio.exceptions import InvalidSetting, NotOpen
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_LOGGER: Final = logging.getLogger("docket_anyio.docket")
 _HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
 _EXECUTION_TTL: Final = timedelta(minutes=15)
 
@@ -79,6 +78,7 @@ class Docket(Catalogue):
         self.heartbeat_interval = check_positive("heartbeat_interval", heartbeat_interval)
         self.missed_heartbeats = check_at_least("missed_heartbeats", missed_heartbeats, 1)
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
+        self._telemetry: Final = RequestTelemetry(self.labels())
         self._session: _Session | None = None
 
     def __repr__(self) -> str:
@@ -90,13 +90,15 @@ class Docket(Catalogue):
         broker = Broker(
             connect(self._address), self._keys, self.execution_ttl, in_process=self._address.kind == "memory"
         )
-        self._session = _Session(broker, Scheduler(broker, StrikeBook(broker.strikes, StrikeSet())))
+        strikes = StrikeBook(broker.strikes, StrikeSet(), self._telemetry)
+        self._session = _Session(broker, Scheduler(broker, strikes, self._telemetry))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         session, self._session = self._open_session(), None
+        session.scheduler.strikes.close()
         await session.broker.aclose()
 
     @property
@@ -210,7 +212,9 @@ class Docket(Catalogue):
             InvalidKey: The key cannot be one.
             RedisUnavailable: Redis cannot be reached. Cancelling again is safe.
         """
-        await self.broker.queue.cancel(check_key(key), self.broker.clock.now())
+        with self._telemetry.span("docket.cancel", {"docket.key": check_key(key)}):
+            await self.broker.queue.cancel(key, self.broker.clock.now())
+        self._telemetry.cancelled()
 
     async def strike(
         self,
@@ -295,7 +299,8 @@ class Docket(Catalogue):
         Raises:
             RedisUnavailable: Redis cannot be reached; a part may have been cleared. Clearing again is safe.
         """
-        return await self.broker.backlog.clear(self.broker.clock.now())
+        with self._telemetry.span("docket.clear"):
+            return await self.broker.backlog.clear(self.broker.clock.now())
 
     async def snapshot(self) -> DocketSnapshot:
         """Look at what waits, what runs, and who works. Of what is due or runs, the oldest 1000 are listed.
@@ -340,8 +345,9 @@ class Docket(Catalogue):
         name = function if isinstance(function, str) or function is None else function.__name__
         instruction = StrikeInstruction(direction, name, parameter, operator, value)
         if parameter is not None and not self._registry.has_parameter(name, parameter):
-            _LOGGER.warning("No task known here has the parameter %r: the strike will match nothing here", parameter)
-        await self.strikes.send(instruction)
+            self._telemetry.strike_without_effect(parameter)
+        with self._telemetry.span_of_strike(instruction):
+            await self.strikes.send(instruction)
 
     def _open_session(self) -> _Session:
         if self._session is None:

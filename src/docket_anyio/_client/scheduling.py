@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from anyio.lowlevel import checkpoint
 from attrs import define, field
@@ -19,13 +18,12 @@ from docket_anyio._client.strikes import StrikeBook
 from docket_anyio._model.codec import dump_arguments
 from docket_anyio._model.message import TaskMessage
 from docket_anyio._model.settings import check_at_least
-from docket_anyio._telemetry.propagation import trace_headers
+from docket_anyio._telemetry.otel import trace_headers
+from docket_anyio._telemetry.requests import RequestTelemetry
 from docket_anyio.exceptions import RedisRefused
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_LOGGER: Final = logging.getLogger("docket_anyio.docket")
 
 
 @define(eq=False)
@@ -34,6 +32,7 @@ class Scheduler:
 
     broker: Broker
     strikes: StrikeBook
+    _telemetry: RequestTelemetry
 
     async def schedule(self, call: TaskCall[R], *, replace: bool) -> Execution[R]:
         """Schedule one call.
@@ -43,12 +42,21 @@ class Scheduler:
             RedisUnavailable: Redis cannot be reached.
             RedisRefused: Redis refused it.
         """
-        message, due = self._message(call)
+        now = self.broker.clock.now()
+        when = now if call.when is None else call.when
+        name = "docket.replace" if replace else "docket.add"
+        with self._telemetry.span_of_call(name, task=call.task.name, key=call.key, when=when) as span:
+            # In the span, which the message is to tell of.
+            execution = await self._schedule(call, _message(call, when), due=when <= now, replace=replace)
+            span.set_attribute("docket.disposition", execution.disposition.value)
+        return execution
+
+    async def _schedule(self, call: TaskCall[R], message: TaskMessage, *, due: bool, replace: bool) -> Execution[R]:
         await self._check_strikes([call])
         while not self._is_struck(call):
             answer = await self.broker.queue.schedule(message, due=due, replace=replace, last_strike=self.strikes.last)
             if answer is not Refusal.STALE:
-                return self._execution(call, message.when, answer)
+                return self._execution(call, message.when, answer, replace=replace)
             await self.strikes.catch_up()
         await checkpoint()
         return self._struck(call, message.when)
@@ -64,11 +72,17 @@ class Scheduler:
             RedisUnavailable: Redis cannot be reached; chunks before may have been scheduled.
         """
         size = len(calls) or 1 if chunk_size is None else check_at_least("chunk_size", chunk_size, 1)
-        prepared = [(call, *self._message(call)) for call in calls]
         executions: list[Execution[Any]] = []
-        for first in range(0, len(prepared), size):
-            executions += await self._schedule_chunk(prepared[first : first + size], replace=replace)
-        await checkpoint()
+        name = "docket.replace_many" if replace else "docket.add_many"
+        with self._telemetry.span(name, {"docket.batch.count": len(calls)}) as span:
+            now = self.broker.clock.now()
+            messages = [_message(call, now if call.when is None else call.when) for call in calls]
+            prepared = [(call, each, each.when <= now) for call, each in zip(calls, messages, strict=True)]
+            for first in range(0, len(prepared), size):
+                executions += await self._schedule_chunk(prepared[first : first + size], replace=replace)
+            stricken = [each for each in executions if each.disposition is Disposition.STRUCK]
+            span.set_attribute("docket.batch.stricken", len(stricken))
+            await checkpoint()
         return executions
 
     async def _schedule_chunk(
@@ -90,16 +104,10 @@ class Scheduler:
             )
             for index, answer in zip(left, answers, strict=True):
                 if answer is not Refusal.STALE:
-                    done[index] = self._execution(chunk[index][0], chunk[index][1].when, answer)
+                    done[index] = self._execution(chunk[index][0], chunk[index][1].when, answer, replace=replace)
             if Refusal.STALE in answers:
                 await self.strikes.catch_up()
         return [done[index] for index in range(len(chunk))]  # noqa: ASYNC910 - private; the caller adds one
-
-    def _message(self, call: TaskCall[Any]) -> tuple[TaskMessage, bool]:
-        args, kwargs = dump_arguments(call.args, call.kwargs, call.task.name)
-        now = self.broker.clock.now()
-        when = now if call.when is None else call.when
-        return TaskMessage(call.key, call.task.name, when, args, kwargs, headers=trace_headers()), when <= now
 
     async def _check_strikes(self, calls: Sequence[TaskCall[Any]]) -> None:  # noqa: ASYNC910 - private; the callers go on to wait
         # Redis tells of new strikes when something is scheduled. What seems struck is not, so ask: it may be restored.
@@ -111,18 +119,25 @@ class Scheduler:
         return bool(strikes) and strikes.matches(call.task.name, call.task.plan.arguments(call.args, call.kwargs))
 
     def _struck(self, call: TaskCall[R], when: datetime) -> Execution[R]:
-        _LOGGER.warning("%r is stricken: %r was not added to the docket", call.task.name, call.key)
+        self._telemetry.stricken(call.task.name, call.key)
         return self._make(call, when, Disposition.STRUCK)
 
-    def _execution(self, call: TaskCall[R], when: datetime, answer: int | Refusal | RedisRefused) -> Execution[R]:
+    def _execution(
+        self, call: TaskCall[R], when: datetime, answer: int | Refusal | RedisRefused, *, replace: bool
+    ) -> Execution[R]:
         match answer:
             case int():
+                if replace:
+                    self._telemetry.replaced(call.task.name)
+                else:
+                    self._telemetry.added(call.task.name, scheduled=True)
                 return self._make(call, when, Disposition.SCHEDULED, generation=answer)
             case RedisRefused():
                 execution = self._make(call, when, Disposition.FAILED)
                 execution.schedule_exception = answer
                 return execution
             case Refusal():
+                self._telemetry.added(call.task.name, scheduled=False)
                 return self._make(call, when, Disposition.ALREADY_SCHEDULED)
 
     def _make(
@@ -138,6 +153,11 @@ class Scheduler:
             generation=generation,
             disposition=disposition,
         )
+
+
+def _message(call: TaskCall[Any], when: datetime) -> TaskMessage:
+    args, kwargs = dump_arguments(call.args, call.kwargs, call.task.name)
+    return TaskMessage(call.key, call.task.name, when, args, kwargs, headers=trace_headers())
 
 
 @define(eq=False)

@@ -21,6 +21,8 @@ from docket_anyio._redis.client import connect
 from docket_anyio._redis.url import parse_url
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._telemetry.logs import LogInstrument
+from docket_anyio._telemetry.metrics import StrikeListMetrics
+from docket_anyio._telemetry.requests import RequestTelemetry
 from docket_anyio.exceptions import NotOpen
 
 ParameterStrikes: TypeAlias = dict[str, set[tuple[Operator, object]]]
@@ -60,15 +62,16 @@ class StrikeList(AsyncContextManagerMixin):
             raise NotOpen("this StrikeList is open already; open another one")
         async with connect(self._address) as redis:
             stream = StrikeStream(redis, self._keys)
-            self._book = StrikeBook(stream, self._strikes)
-            supervisor = Supervisor(_LONGEST_DELAY, Instruments(self.name, [LogInstrument()]))
+            self._book = book = StrikeBook(stream, self._strikes, RequestTelemetry({"docket.name": self.name}))
+            supervisor = Supervisor(_LONGEST_DELAY, Instruments(self.name, [LogInstrument(), StrikeListMetrics()]))
             try:
                 async with create_task_group() as followers:
-                    service = StrikeService(stream, self._book)
+                    service = StrikeService(stream, book)
                     await followers.start(supervisor.keep_running, "following strikes", service.run)
                     yield self
                     followers.cancel_scope.cancel("left")
             finally:
+                book.close()
                 self._book = None
 
     @property

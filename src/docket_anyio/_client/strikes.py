@@ -6,6 +6,7 @@ from attrs import define, field
 
 from docket_anyio._broker.strikes import BEFORE_ALL, StrikeStream
 from docket_anyio._model.strikes import StrikeInstruction, StrikeSet
+from docket_anyio._telemetry.requests import RequestTelemetry
 
 
 @define(eq=False)
@@ -14,6 +15,7 @@ class StrikeBook:
 
     _stream: StrikeStream
     strikes: StrikeSet
+    _telemetry: RequestTelemetry
     last: str = field(default=BEFORE_ALL, init=False)
 
     async def send(self, instruction: StrikeInstruction) -> None:
@@ -41,3 +43,8 @@ class StrikeBook:
                 self.last = last
                 for each in instructions:
                     self.strikes.apply(each)
+                    self._telemetry.strike_read(each)
+
+    def close(self) -> None:
+        """Follow the strikes no more."""
+        self._telemetry.strikes_forgotten()

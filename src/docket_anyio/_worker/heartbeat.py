@@ -10,6 +10,7 @@ from attrs import define
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._client.registry import TaskRegistry
+from docket_anyio._telemetry.instruments import Instruments
 
 
 @define(eq=False)
@@ -21,6 +22,7 @@ class Heartbeat:
     _registry: TaskRegistry
     _interval: timedelta
     _missed: int
+    _instruments: Instruments
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Beat until cancelled."""
@@ -30,6 +32,7 @@ class Heartbeat:
                 self._worker, self._registry.names(), now=self._broker.clock.now(), window=self._interval * self._missed
             )
             ready()
+            self._instruments.docket_measured(await self._broker.backlog.depth(self._broker.clock.now()))
             await anyio.sleep(self._interval.total_seconds())
 
     async def depart(self) -> None:

@@ -60,7 +60,12 @@ class Session:
         self._runs = ActiveRuns(settings.concurrency)
         self._supervisor = Supervisor(settings.reconnection_delay, self._instruments)
         self._heartbeat = Heartbeat(
-            self._broker, settings.name, docket.registry, docket.heartbeat_interval, docket.missed_heartbeats
+            self._broker,
+            settings.name,
+            docket.registry,
+            docket.heartbeat_interval,
+            docket.missed_heartbeats,
+            self._instruments,
         )
 
     async def run(self, *, until_empty: bool, limits: RunLimits, task_status: TaskStatus[None]) -> None:
@@ -104,7 +109,7 @@ class Session:
                 async with create_task_group() as running:  # 2. runs may use up their grace
                     async with create_task_group() as intake:  # 1. stops first
                         await self._start_intake(intake, running, limits)
-                        self._instruments.worker_started(self._docket.registry.names())
+                        self._instruments.worker_started(self._docket.registry.parameters())
                         if until_empty:
                             intake.start_soon(self._stop_when_empty)
                         await self._stop.wait()

@@ -14,7 +14,7 @@ from docket_anyio._client.docket import Docket
 from docket_anyio._model.keys import check_key
 from docket_anyio._model.settings import check_at_least, check_not_negative
 from docket_anyio._telemetry.instruments import Instruments
-from docket_anyio._telemetry.logs import LogInstrument
+from docket_anyio._telemetry.standard import standard_instruments
 from docket_anyio._worker.groups import unwrapped
 from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.session import SETTLING, Session
@@ -22,8 +22,6 @@ from docket_anyio._worker.settings import WorkerOptions, WorkerSettings, default
 from docket_anyio._worker.signals import stop_on_signals
 from docket_anyio.abc import Instrument
 from docket_anyio.exceptions import NotOpen
-
-_LOG: Final = LogInstrument()
 
 
 class Worker:
@@ -36,7 +34,7 @@ class Worker:
     Args:
         docket: An open docket.
         name: What it is called in Redis, unique among the workers of a docket; host and process by default.
-        instruments: Told what happens; log lines are written in any case.
+        instruments: Told what happens; log lines are written, and metrics and traces kept, in any case.
         options: All of them may be left out.
 
             - ``concurrency``: How many tasks run at once; 10.
@@ -63,7 +61,9 @@ class Worker:
     ) -> None:
         self.docket: Final = docket
         self._settings: Final = WorkerSettings(default_name() if name is None else name, **options)
-        self._instruments: Final = Instruments(self._settings.name, [_LOG, *instruments])
+        keys = {"docket.queue_key": docket.queue_key, "docket.stream_key": docket.stream_key}
+        standard = standard_instruments(docket.labels(), keys)
+        self._instruments: Final = Instruments(self._settings.name, [*standard, *instruments])
         self._session: Session | None = None
         self._running = False
 
