@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 
 import docket_anyio
-from docket_anyio import abc, dependencies, exceptions, tasks
+from docket_anyio import abc, dependencies, exceptions, instrumentation, tasks
 
 NAMES = """
     Agenda Cron Disposition Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress ExecutionState
@@ -26,7 +26,7 @@ def test_the_names_of_the_package() -> None:
 
 
 def test_nothing_else_of_ours_is_public() -> None:
-    modules = {"abc", "cli", "dependencies", "exceptions", "tasks", "annotations"}
+    modules = {"abc", "cli", "dependencies", "exceptions", "instrumentation", "tasks", "annotations"}
     visible = {name for name in vars(docket_anyio) if not name.startswith("_")} - modules - {"version"}
     assert visible == {name for name in NAMES if not name.startswith("_")}
 
@@ -53,3 +53,4 @@ def test_the_names_of_the_other_public_modules() -> None:
     assert sorted(tasks.__all__) == ["fail", "sleep", "standard_tasks", "trace"]
     assert [each.__name__ for each in tasks.standard_tasks] == ["trace", "fail", "sleep"]
     assert hasattr(abc, "Instrument")
+    assert all(hasattr(instrumentation, name) for name in instrumentation.__all__)

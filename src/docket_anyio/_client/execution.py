@@ -37,7 +37,7 @@ class Disposition(Enum):
 
     LOADED = "loaded"
     SCHEDULED = "scheduled"
-    ALREADY_SCHEDULED = "already scheduled"
+    ALREADY_SCHEDULED = "already_scheduled"
     STRUCK = "struck"
     FAILED = "failed"
     SUPERSEDED = "superseded"

@@ -69,27 +69,32 @@ class LogInstrument(Instrument):
     def run_started(self, worker: str, delivery: Delivery, *, lateness: timedelta) -> None:
         """See ``Instrument``."""
         self._punctuality[delivery.receipt] = lateness.total_seconds()
+        if not _LOGGER.isEnabledFor(logging.INFO):
+            return  # to make a line that nobody sees would be the dearest part of it all
         arrow = "↪" if delivery.message.attempt == 1 else "↬"
-        _LOGGER.info("%s %s %s", arrow, _bracket(lateness), _call(delivery), extra=self._of_run(worker, delivery))
+        extra = self._of_run(worker, delivery, lateness.total_seconds())
+        _LOGGER.info("%s %s %s", arrow, _bracket(lateness), _call(delivery), extra=extra)
 
     def run_settled(
         self, worker: str, delivery: Delivery, outcome: Outcome, settlement: Settlement, *, duration: timedelta
     ) -> None:
         """See ``Instrument``."""
-        extra = {**self._of_run(worker, delivery), "duration": duration.total_seconds()}
-        self._punctuality.pop(delivery.receipt, None)
+        punctuality = self._punctuality.pop(delivery.receipt, None)
+        error = outcome.error if isinstance(outcome, Failed | TimedOut) else None
+        if error is None and not _LOGGER.isEnabledFor(logging.INFO):
+            return
+        extra = {**self._of_run(worker, delivery, punctuality), "duration": duration.total_seconds()}
         arrow, remark = _followed_by(outcome, settlement)
         bracket, call = _bracket(duration), _call(delivery)
-        if isinstance(outcome, Failed | TimedOut):
-            _LOGGER.error("↩ %s %s", bracket, call, exc_info=outcome.error, extra=extra)
+        if error is not None:
+            _LOGGER.error("↩ %s %s", bracket, call, exc_info=error, extra=extra)
             if arrow == "↩":
                 return
         _LOGGER.info("%s %s %s%s", arrow, bracket, call, remark, extra=extra)
 
     def run_abandoned(self, worker: str, delivery: Delivery) -> None:
         """See ``Instrument``."""
-        extra = self._of_run(worker, delivery)
-        self._punctuality.pop(delivery.receipt, None)
+        extra = self._of_run(worker, delivery, self._punctuality.pop(delivery.receipt, None))
         _LOGGER.warning("✗ %s (not settled, it will be delivered again)", _call(delivery), extra=extra)
 
     def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:
@@ -128,15 +133,13 @@ class LogInstrument(Instrument):
     def _of_worker(self, worker: str) -> dict[str, object]:
         return {**self._about, "docket.worker": worker}
 
-    def _of_run(self, worker: str, delivery: Delivery) -> dict[str, object]:
+    def _of_run(self, worker: str, delivery: Delivery, punctuality: float | None = None) -> dict[str, object]:
         message = delivery.message
-        fields = {
+        return {
             **self._of_worker(worker),
             "docket.task": message.task,
             "docket.key": message.key,
             "docket.when": message.when.isoformat(),
             "docket.attempt": message.attempt,
+            **({} if punctuality is None else {"punctuality": punctuality}),
         }
-        if (punctuality := self._punctuality.get(delivery.receipt)) is not None:
-            fields["punctuality"] = punctuality
-        return fields

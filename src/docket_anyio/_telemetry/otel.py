@@ -167,7 +167,10 @@ else:
 
     def span(name: str, attributes: Attributes) -> AbstractContextManager[Span]:
         """Open a span around something that a user asks for; what it raises is told there."""
-        return _TRACER.start_as_current_span(name, attributes=attributes)
+        opened = _TRACER.start_span(name, attributes=attributes)
+        if opened.get_span_context() is trace.get_current_span().get_span_context():
+            return nullcontext(opened)  # nobody takes spans: the one around it is given back, which is not ours to end
+        return trace.use_span(opened, end_on_exit=True)
 
     def _links(headers: Mapping[str, bytes]) -> list[trace.Link]:
         if not headers:
@@ -180,8 +183,9 @@ else:
         opened = _TRACER.start_span(
             name, _OUTSIDE, trace.SpanKind.CONSUMER, attributes=attributes, links=_links(headers)
         )
-        # Nobody goes back from it: the task ends with the run.
-        context.attach(trace.set_span_in_context(opened))
+        if opened.get_span_context().is_valid:
+            # Nobody goes back from it: the task ends with the run.
+            context.attach(trace.set_span_in_context(opened))
         return _RunSpan(opened)
 
     begin_run = _begin_run
