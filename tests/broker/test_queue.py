@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
+from docket_anyio._broker.answers import Answer, Ending, Promotion, Refusal
 from docket_anyio._broker.broker import Broker
-from docket_anyio._broker.queue import Answer, Ending, Promotion, Refusal
 from docket_anyio._model.codec import decode_stored, result_payload
 from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._model.message import Delivery

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from docket_anyio._client.docket import DocketOptions
 from docket_anyio._worker.settings import WorkerOptions
 
 # Where pydocket's users import from, where they find it here, and what. See the table in share-with-pydocket.md.
@@ -110,7 +111,7 @@ def test_nothing_that_is_there_is_still_to_come() -> None:
 def test_each_parameter(path: str) -> None:
     """By the same name, and by position where it can be given by position in both."""
     theirs, ours = (inspect.signature(found(path, module)).parameters for module in ("docket", "docket_anyio"))
-    options = WorkerOptions.__annotations__ if "options" in ours else {}
+    options = {**WorkerOptions.__annotations__, **DocketOptions.__annotations__} if "options" in ours else {}
     variable = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
     named = [name for name, each in theirs.items() if each.kind not in variable]
     missing = {name for name in named if name not in ours and name not in options}

@@ -15,7 +15,7 @@ from docket_anyio._model.codec import decode_message, decode_standing, pairs
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import TaskMessage
 from docket_anyio._model.record import seconds_to_live
-from docket_anyio._model.snapshot import InHand, Standing, Survey, Waiting
+from docket_anyio._model.snapshot import Depth, InHand, Standing, Survey, Waiting
 from docket_anyio._redis.client import Redis
 from docket_anyio._redis.script import Script
 from docket_anyio._redis.transport import Argument, Reply
@@ -83,6 +83,31 @@ class Backlog:
                 return Survey(ready + future, waiting, in_hand)
             case _:
                 raise TypeError(f"survey answered {reply!r}")
+
+    async def depth(self, now: datetime) -> Depth:
+        """Count what is due or runs, and what is for later. That is nearly at one moment.
+
+        Args:
+            now: The time.
+        """
+        keys, second = self._keys, now.timestamp()
+        with redis_errors():
+            replies = await self._redis.transport.execute_all(
+                (
+                    ("XLEN", keys.stream),
+                    ("ZCOUNT", keys.queue, "-inf", second),
+                    ("ZCOUNT", keys.queue, f"({second}", "+inf"),
+                ),
+                repeatable=True,
+            )
+        for each in replies:
+            if isinstance(each, ResponseError):
+                raise refused(each)
+        match replies:
+            case [int(ready), int(overdue), int(later)]:
+                return Depth(due=ready + overdue, later=later)
+            case _:
+                raise TypeError(f"Redis counted {replies!r}")
 
     async def _parked(self, keys: Sequence[Reply], at_once: int) -> list[Reply]:
         found: list[Reply] = []

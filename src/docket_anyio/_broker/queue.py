@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from enum import Enum
 
-from attrs import define, frozen
+from attrs import define
 from redis.exceptions import ResponseError
 
 from docket_anyio._broker import scripts
+from docket_anyio._broker.answers import Answer, Ending, Promotion, Refusal
 from docket_anyio._broker.errors import redis_errors, refused
 from docket_anyio._broker.keys import GROUP, Keys
 from docket_anyio._broker.results import stored
@@ -33,48 +33,6 @@ _AGAIN = scripts.load("again")
 _HAND_BACK = scripts.load("hand_back")
 _RENEW = scripts.load("renew")
 _RENEWED_AT_ONCE = 1000
-
-
-class Refusal(Enum):
-    """Why a task was not added."""
-
-    TAKEN = 0
-    STALE = -1
-    SUPERSEDED = -2
-
-
-class Answer(Enum):
-    """What a script says of a delivery."""
-
-    STARTED = b"started"
-    SETTLED = b"settled"
-    AGAIN = b"again"
-    QUEUED = b"queued"
-    SUPERSEDED = b"superseded"
-    CANCELLED = b"cancelled"
-    GONE = b"gone"
-
-
-@frozen
-class Promotion:
-    """How many tasks went to the stream, and when the next is due, in seconds since the epoch."""
-
-    moved: int
-    next_due: float | None
-
-
-@frozen
-class Ending:
-    """How an execution ended, as it is recorded. ``result`` is pickled; ``result_key`` says where it is already.
-
-    Of a run that was superseded nothing is recorded. Its end is announced all the same, unless it is ``quiet``.
-    """
-
-    state: ExecutionState
-    error: str | None = None
-    result: bytes | None = None
-    result_key: str | None = None
-    quiet: bool = False
 
 
 @define(eq=False)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, overload
+from typing import Any, Final, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from attrs import frozen
 
@@ -16,15 +16,14 @@ from docket_anyio._client.arguments import Pickled
 from docket_anyio._client.calls import TaskCall
 from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.execution import Execution
+from docket_anyio._client.fleet import Fleet
 from docket_anyio._client.scheduling import Scheduler, Submission
 from docket_anyio._client.snapshot import DocketSnapshot, take_snapshot
 from docket_anyio._client.strike_list import StrikeList
 from docket_anyio._client.strikes import StrikeBook
-from docket_anyio._client.striking import Striking
 from docket_anyio._model.keys import check_key
 from docket_anyio._model.payloads import DEFAULT_MAX_PAYLOAD_BYTES
-from docket_anyio._model.settings import check_at_least, check_aware, check_not_negative, check_positive
-from docket_anyio._model.snapshot import WorkerInfo
+from docket_anyio._model.settings import check_at_least, check_aware, check_not_negative
 from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.url import parse_url
 from docket_anyio.abc import CredentialProvider, ResultStorage
@@ -37,6 +36,15 @@ _HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
 _EXECUTION_TTL: Final = timedelta(minutes=15)
 
 
+class DocketOptions(TypedDict, total=False):
+    """The options of a docket that its users give by keyword."""
+
+    result_storage: ResultStorage | None
+    enable_internal_instrumentation: bool
+    credential_provider: CredentialProvider | None
+    max_payload_bytes: int
+
+
 @frozen(eq=False)
 class _Session:
     """What exists while a docket is open."""
@@ -46,7 +54,7 @@ class _Session:
     strike_list: StrikeList
 
 
-class Docket(Striking):
+class Docket(Fleet):
     """A durable set of tasks: added by any number of dockets of the same name and URL, run by any number of workers.
 
     Open it with ``async with``. That starts nothing and connects to nothing yet, so it may be entered in one task and
@@ -58,12 +66,15 @@ class Docket(Striking):
         heartbeat_interval: How often workers say that they live.
         missed_heartbeats: After how many missed ones a worker counts as gone.
         execution_ttl: How long records and results are kept after the end; zero keeps none.
-        result_storage: Where results are kept instead of in this Redis; see ``docket_anyio.abc.ResultStorage``.
-        enable_internal_instrumentation: Taken for those who come from pydocket, and of no effect: there are no spans of
-            the traffic with Redis that could be kept or left out.
-        credential_provider: Asked for name and password for every new connection, in the place of those in the URL;
-            see ``docket_anyio.abc.CredentialProvider``.
-        max_payload_bytes: How large the pickled arguments of a task may be, and its pickled result; 16 MiB by default.
+        options: All of them may be left out.
+
+            - ``result_storage``: Where results are kept instead of in this Redis; see
+              ``docket_anyio.abc.ResultStorage``.
+            - ``credential_provider``: Asked for name and password for every new connection, in the place of those in
+              the URL; see ``docket_anyio.abc.CredentialProvider``.
+            - ``max_payload_bytes``: How large the pickled arguments of a task may be, and its pickled result; 16 MiB.
+            - ``enable_internal_instrumentation``: Taken for those who come from pydocket, and of no effect: there are
+              no spans of the traffic with Redis that could be kept or left out.
 
     Raises:
         InvalidURL: The URL names no Redis.
@@ -77,24 +88,21 @@ class Docket(Striking):
         heartbeat_interval: timedelta = _HEARTBEAT_INTERVAL,
         missed_heartbeats: int = 5,
         execution_ttl: timedelta = _EXECUTION_TTL,
-        result_storage: ResultStorage | None = None,
-        enable_internal_instrumentation: bool = False,  # noqa: FBT001, FBT002 - pydocket's signature
-        credential_provider: CredentialProvider | None = None,
-        *,
-        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
+        **options: Unpack[DocketOptions],
     ) -> None:
         if not name:
             raise InvalidSetting("a docket needs a name")
-        self._address: Final = parse_url(url, credential_provider)
-        super().__init__(name, Keys(name, bare_results=self._address.kind == "memory"))
+        self.credential_provider: Final = options.get("credential_provider")
+        self._address: Final = parse_url(url, self.credential_provider)
+        keys = Keys(name, bare_results=self._address.kind == "memory")
+        super().__init__(name, keys, heartbeat_interval, missed_heartbeats)
         self.url: Final = url
-        self.enable_internal_instrumentation: Final = enable_internal_instrumentation
-        self.heartbeat_interval = heartbeat_interval
-        self.missed_heartbeats = missed_heartbeats
-        self.credential_provider: Final = credential_provider
-        self._own_results: Final = result_storage
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
-        self.max_payload_bytes: Final = check_at_least("max_payload_bytes", max_payload_bytes, 1)
+        self.max_payload_bytes: Final = check_at_least(
+            "max_payload_bytes", options.get("max_payload_bytes", DEFAULT_MAX_PAYLOAD_BYTES), 1
+        )
+        self.enable_internal_instrumentation: Final = options.get("enable_internal_instrumentation", False)
+        self._own_results: Final = options.get("result_storage")
         self._session: _Session | None = None
 
     def __repr__(self) -> str:
@@ -110,41 +118,17 @@ class Docket(Striking):
             in_process=self._address.kind == "memory",
             own_results=self._own_results,
         )
-        book = StrikeBook(broker.strikes)
-        self._session = _Session(broker, Scheduler(self, broker, book), StrikeList.of_docket(self.url, self.name, book))
+        book = StrikeBook(broker.strikes, self._telemetry)
+        scheduler = Scheduler(self, broker, book, self._telemetry)
+        self._session = _Session(broker, scheduler, StrikeList.of_docket(self.url, self.name, book))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         session, self._session = self._open_session(), None
+        session.scheduler.strikes.close()
         await session.broker.aclose()
-
-    @property
-    def heartbeat_interval(self) -> timedelta:
-        """How often workers say that they live; another one holds from the next heartbeat on.
-
-        Raises:
-            InvalidSetting: It was set to nothing, or less.
-        """
-        return self._heartbeat_interval
-
-    @heartbeat_interval.setter
-    def heartbeat_interval(self, interval: timedelta) -> None:
-        self._heartbeat_interval = check_positive("heartbeat_interval", interval)
-
-    @property
-    def missed_heartbeats(self) -> int:
-        """After how many missed heartbeats a worker counts as gone; another number holds at once.
-
-        Raises:
-            InvalidSetting: It was set below 1.
-        """
-        return self._missed_heartbeats
-
-    @missed_heartbeats.setter
-    def missed_heartbeats(self, number: int) -> None:
-        self._missed_heartbeats = check_at_least("missed_heartbeats", number, 1)
 
     @property
     def result_storage(self) -> ResultStorage:
@@ -154,11 +138,6 @@ class Docket(Striking):
             NotOpen: The docket is not open.
         """
         return self.broker.results
-
-    @property
-    def patience_with_workers(self) -> timedelta:
-        """How long a worker that is not heard of counts as alive."""
-        return self.heartbeat_interval * self.missed_heartbeats
 
     @property
     def broker(self) -> Broker:
@@ -315,7 +294,9 @@ class Docket(Striking):
             InvalidKey: The key cannot be one.
             RedisUnavailable: Redis cannot be reached. Cancelling again is safe.
         """
-        await self.broker.queue.cancel(check_key(key), self.broker.clock.now())
+        with self._telemetry.span("docket.cancel", {"docket.key": check_key(key)}):
+            await self.broker.queue.cancel(key, self.broker.clock.now())
+        self._telemetry.cancelled()
 
     async def get_execution(self, key: str) -> Execution[Any] | None:
         """Return a handle on what is under a key, or ``None`` where nothing is.
@@ -356,7 +337,8 @@ class Docket(Striking):
         Raises:
             RedisUnavailable: Redis cannot be reached; a part may have been cleared. Clearing again is safe.
         """
-        return await self.broker.backlog.clear(self.broker.clock.now())
+        with self._telemetry.span("docket.clear"):
+            return await self.broker.backlog.clear(self.broker.clock.now())
 
     async def snapshot(self) -> DocketSnapshot:
         """Look at what waits, what runs, and who works. Of what is due or runs, the oldest 1000 are listed.
@@ -365,26 +347,6 @@ class Docket(Striking):
             RedisUnavailable: Redis cannot be reached.
         """
         return await take_snapshot(self, self.patience_with_workers)
-
-    async def workers(self) -> list[WorkerInfo]:
-        """Return the workers that live.
-
-        Raises:
-            RedisUnavailable: Redis cannot be reached.
-        """
-        return await self._workers(None)
-
-    async def task_workers(self, task_name: str) -> list[WorkerInfo]:
-        """Return the workers that live and can run a task.
-
-        Raises:
-            RedisUnavailable: Redis cannot be reached.
-        """
-        return await self._workers(task_name)
-
-    async def _workers(self, task: str | None) -> list[WorkerInfo]:
-        broker = self.broker
-        return await broker.presence.workers(now=broker.clock.now(), window=self.patience_with_workers, task=task)
 
     def _open_session(self) -> _Session:
         if self._session is None:

@@ -11,9 +11,9 @@ import anyio
 from anyio import move_on_after
 from attrs import Factory, define, field, frozen
 
+from docket_anyio._broker.answers import Answer, Ending
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.events import StateChanges
-from docket_anyio._broker.queue import Answer, Ending
 from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.events import ExecutionEvents, Settable, open_events
 from docket_anyio._client.progress import ExecutionProgress

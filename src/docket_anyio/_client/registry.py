@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from attrs import define, field, frozen
 
+from docket_anyio._client.signatures import compact_signature
 from docket_anyio._injection.plan import Plan, plan
 from docket_anyio._model.keys import check_key
 from docket_anyio._policies.perpetual import Cron, Perpetual
@@ -132,6 +133,10 @@ class TaskRegistry:
         return any(
             parameter in each.plan.signature.parameters for each in self.definitions() if name in (None, each.name)
         )
+
+    def parameters(self) -> Mapping[str, str]:
+        """Return the names of all tasks, with their parameters as a log shows them."""
+        return {name: compact_signature(each.plan.signature) for name, each in {**self._standard, **self._own}.items()}
 
     def names(self) -> list[str]:
         """Return the names of all tasks."""

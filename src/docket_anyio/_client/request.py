@@ -15,7 +15,7 @@ from docket_anyio._client.registry import TaskFunction, TaskRegistry
 from docket_anyio._injection.plan import Plan
 from docket_anyio._model.codec import dump_arguments, encode_fields
 from docket_anyio._model.message import NO_HEADERS, Delivery, TaskMessage
-from docket_anyio._telemetry.propagation import trace_context
+from docket_anyio._telemetry.otel import trace_context
 
 # For an argument that is not to be seen in logs.
 _HIDDEN = "..."

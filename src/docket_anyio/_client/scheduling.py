@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from typing import Any, Final, Generic, ParamSpec, TypeAlias, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from anyio.lowlevel import checkpoint
 from attrs import define, evolve, field
 
+from docket_anyio._broker.answers import Answer, Refusal
 from docket_anyio._broker.broker import Broker
-from docket_anyio._broker.queue import Answer, Refusal
 from docket_anyio._client.calls import Preparation, TaskCall
 from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.execution import Execution
@@ -19,7 +19,8 @@ from docket_anyio._client.strikes import StrikeBook
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage
 from docket_anyio._model.settings import check_at_least
-from docket_anyio._telemetry.propagation import trace_headers
+from docket_anyio._telemetry.otel import Span, trace_headers
+from docket_anyio._telemetry.requests import RequestTelemetry
 from docket_anyio.exceptions import RedisRefused
 
 P = ParamSpec("P")
@@ -27,8 +28,6 @@ R = TypeVar("R")
 
 _Prepared: TypeAlias = tuple[Execution[Any], TaskMessage, bool]
 """An execution, its message, and whether it is due."""
-
-_LOGGER: Final = logging.getLogger("docket_anyio.docket")
 
 
 @define(eq=False)
@@ -38,6 +37,7 @@ class Scheduler:
     docket: Home
     broker: Broker
     strikes: StrikeBook
+    _telemetry: RequestTelemetry
 
     async def add(self, call: TaskCall[R], *, replace: bool) -> Execution[R]:
         """Schedule one call.
@@ -49,7 +49,10 @@ class Scheduler:
             RedisRefused: Redis refused it.
         """
         execution = self._execution(call)
-        await self.schedule(execution, replace=replace)
+        with self._span("docket.replace" if replace else "docket.add", execution) as span:
+            await self._schedule(execution, replace=replace, expected_generation=0)
+            span.set_attribute("docket.disposition", execution.disposition.value)
+        self._count(execution, replace=replace)
         return execution
 
     async def schedule(self, execution: Execution[Any], *, replace: bool, expected_generation: int = 0) -> None:
@@ -65,7 +68,12 @@ class Scheduler:
             RedisUnavailable: Redis cannot be reached.
             RedisRefused: Redis refused it.
         """
-        message, due = self._message(execution)
+        with self._span("docket.schedule", execution):
+            await self._schedule(execution, replace=replace, expected_generation=expected_generation)
+        self._count(execution, replace=replace, added=False)
+
+    async def _schedule(self, execution: Execution[Any], *, replace: bool, expected_generation: int) -> None:
+        message, due = self._message(execution)  # in the span, which the message is to tell of
         await self._check_strikes([execution])
         while not self._is_struck(execution):
             answer = await self.broker.queue.schedule(
@@ -79,7 +87,8 @@ class Scheduler:
                 return _take(execution, answer, due=due)
             await self.strikes.catch_up()
         await checkpoint()
-        return _take_struck(execution)
+        execution.disposition = Disposition.STRUCK
+        return None
 
     async def reschedule(self, execution: Execution[Any], receipt: bytes, *, expected_generation: int = 0) -> None:
         """Schedule an execution in the place of a delivery of it.
@@ -114,24 +123,31 @@ class Scheduler:
             RedisUnavailable: Redis cannot be reached; chunks before may have been scheduled.
         """
         size = len(calls) or 1 if chunk_size is None else check_at_least("chunk_size", chunk_size, 1)
-        executions = [self._execution(call) for call in calls]
-        prepared = [(each, *self._message(each)) for each in executions]
-        for first in range(0, len(prepared), size):
-            await self._schedule_chunk(prepared[first : first + size], replace=replace)
-        await checkpoint()
+        name = "docket.replace_many" if replace else "docket.add_many"
+        with self._telemetry.span(name, {"docket.batch.count": len(calls)}) as span:
+            executions = [self._execution(call) for call in calls]
+            prepared = [(each, *self._message(each)) for each in executions]
+            for first in range(0, len(prepared), size):
+                await self._schedule_chunk(prepared[first : first + size], replace=replace)
+            await checkpoint()
+            stricken = [each for each in executions if each.disposition is Disposition.STRUCK]
+            span.set_attribute("docket.batch.stricken", len(stricken))
         return executions
 
     async def _schedule_chunk(self, chunk: Sequence[_Prepared], *, replace: bool) -> None:  # noqa: ASYNC910 - private; the caller adds one
-        await self._check_strikes([execution for execution, _, _ in chunk])
+        executions = [execution for execution, _, _ in chunk]
+        await self._check_strikes(executions)
         while chunk := await self._schedule_unless_stale(chunk, replace=replace):
             await self.strikes.catch_up()
+        for each in executions:
+            self._count(each, replace=replace)
 
     async def _schedule_unless_stale(self, chunk: Sequence[_Prepared], *, replace: bool) -> Sequence[_Prepared]:
         """Schedule what is not struck. Return what was not, for there are strikes that are not known of yet."""
         tried: list[_Prepared] = []
         for each in chunk:
             if self._is_struck(each[0]):
-                _take_struck(each[0])
+                each[0].disposition = Disposition.STRUCK
             else:
                 tried.append(each)
         if not tried:
@@ -154,6 +170,27 @@ class Scheduler:
         if any(self._is_struck(each) for each in executions):
             await self.strikes.catch_up()
 
+    def _span(self, name: str, execution: Execution[Any]) -> AbstractContextManager[Span]:
+        return self._telemetry.span_of_call(
+            name,
+            task=execution.function_name,
+            key=execution.key,
+            when=execution.when,
+            attempt=execution.attempt,
+        )
+
+    def _count(self, execution: Execution[Any], *, replace: bool, added: bool = True) -> None:
+        task = execution.function_name
+        match execution.disposition:
+            case Disposition.STRUCK:
+                self._telemetry.stricken(task, execution.key)
+            case Disposition.SCHEDULED if replace:
+                self._telemetry.replaced(task)
+            case Disposition.SCHEDULED | Disposition.ALREADY_SCHEDULED if added:
+                self._telemetry.added(task, scheduled=execution.disposition is Disposition.SCHEDULED)
+            case _:
+                pass
+
     def _is_struck(self, execution: Execution[Any]) -> bool:
         known = self.strikes.known
         return bool(known) and known.is_stricken(execution)
@@ -168,11 +205,6 @@ class Scheduler:
             self.broker.clock.now() if call.when is None else call.when,
             function_name=call.task.name,
         )
-
-
-def _take_struck(execution: Execution[Any]) -> None:
-    _LOGGER.warning("%r is stricken: %r was not added to the docket", execution.function_name, execution.key)
-    execution.disposition = Disposition.STRUCK
 
 
 def _take(execution: Execution[Any], answer: int | Refusal | RedisRefused, *, due: bool) -> None:

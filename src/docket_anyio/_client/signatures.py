@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Callable
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from docket_anyio._injection.library import Dependency
 
-_FILLED_IN = "..."
+_FILLED_IN: Final = "..."
+_STARS: Final[dict[object, str]] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 def get_signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -24,14 +26,15 @@ def compact_signature(signature: inspect.Signature) -> str:
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
-    text = parameter.name
+    text = _STARS.get(parameter.kind, "") + parameter.name
     if parameter.annotation is not parameter.empty:
         text += f": {_type(parameter.annotation)}"
-    return text if parameter.default is parameter.empty else f"{text} = {parameter.default!r}"
+    if parameter.default is not parameter.empty:
+        text += f" = {reprlib.repr(parameter.default)}"  # short, and never an error
+    return text
 
 
 def _type(annotation: Any) -> str:
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
-    # The class `list[int]` would call itself `list`.
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)

@@ -27,6 +27,8 @@ from docket_anyio._redis.client import connect
 from docket_anyio._redis.url import parse_url
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._telemetry.logs import LogInstrument
+from docket_anyio._telemetry.metrics import StrikeListMetrics
+from docket_anyio._telemetry.requests import RequestTelemetry
 from docket_anyio.abc import CredentialProvider
 from docket_anyio.exceptions import NotOpen
 
@@ -84,12 +86,11 @@ class StrikeList(AsyncContextManagerMixin):
         raised: Exception | None = None
         async with connect(self._address) as redis:
             stream = StrikeStream(redis, self._keys)
-            self._book = StrikeBook(stream, self._known)
-            supervisor = Supervisor(_LONGEST_DELAY, Instruments(self.name, [LogInstrument()]))
-            raised: Exception | None = None
+            self._book = book = StrikeBook(stream, RequestTelemetry({"docket.name": self.name}), self._known)
+            supervisor = Supervisor(_LONGEST_DELAY, Instruments(self.name, [LogInstrument(), StrikeListMetrics()]))
             try:
                 async with create_task_group() as followers:
-                    service = StrikeService(stream, self._book)
+                    service = StrikeService(stream, book)
                     await followers.start(supervisor.keep_running, "following strikes", service.run)
                     try:
                         yield self
@@ -97,6 +98,7 @@ class StrikeList(AsyncContextManagerMixin):
                         raised = error
                     followers.cancel_scope.cancel("left")
             finally:
+                book.close()
                 self._book = None
             if raised is not None:
                 raise raised

@@ -10,6 +10,7 @@ from attrs import define, field
 from docket_anyio._broker.strikes import BEFORE_ALL, StrikeStream
 from docket_anyio._client.execution import Execution
 from docket_anyio._model.strikes import StrikeInstruction, StrikeSet
+from docket_anyio._telemetry.requests import RequestTelemetry
 
 StrikeCondition: TypeAlias = Callable[[Execution[Any]], bool]
 
@@ -42,6 +43,7 @@ class StrikeBook:
     """What is known of the strikes of a docket, as of the last instruction that was read."""
 
     _stream: StrikeStream
+    _telemetry: RequestTelemetry
     known: KnownStrikes = field(factory=KnownStrikes)
     last: str = field(default=BEFORE_ALL, init=False)
 
@@ -70,3 +72,8 @@ class StrikeBook:
                 self.last = last
                 for each in instructions:
                     self.known.strikes.apply(each)
+                    self._telemetry.strike_read(each)
+
+    def close(self) -> None:
+        """Follow the strikes no more."""
+        self._telemetry.strikes_forgotten()

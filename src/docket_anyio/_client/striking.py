@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from typing import Final
 
+from docket_anyio._broker.keys import Keys
 from docket_anyio._client.catalogue import Catalogue
 from docket_anyio._client.registry import TaskFunction
 from docket_anyio._client.strikes import StrikeBook
 from docket_anyio._model.strikes import LiteralOperator, Operator, Restore, Strike, StrikeInstruction
-
-_LOGGER: Final = logging.getLogger("docket_anyio.docket")
+from docket_anyio._telemetry.requests import RequestTelemetry
 
 
 class Striking(Catalogue, ABC):
     """A docket whose tasks can be struck."""
+
+    def __init__(self, name: str, keys: Keys) -> None:
+        super().__init__(name, keys)
+        self._telemetry: Final = RequestTelemetry(self.labels())
 
     @property
     @abstractmethod
@@ -83,5 +86,6 @@ class Striking(Catalogue, ABC):
         name = function if isinstance(function, str) or function is None else function.__name__
         instruction = kind(name, parameter, operator, value)
         if parameter is not None and not self._registry.has_parameter(name, parameter):
-            _LOGGER.warning("No task known here has the parameter %r: the strike will match nothing here", parameter)
-        await self.strikes.send(instruction)
+            self._telemetry.strike_without_effect(parameter)
+        with self._telemetry.span_of_strike(instruction):
+            await self.strikes.send(instruction)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum
 from types import MappingProxyType
 
 from attrs import frozen
@@ -37,6 +38,16 @@ class Delivery:
     receipt: bytes
     message: TaskMessage
     redelivered: bool = False
+
+
+class DropReason(Enum):
+    """Why a delivery was not run."""
+
+    STRICKEN = "stricken"
+    CANCELLED = "cancelled"
+    GONE = "gone"
+    ENOUGH = "has run as often as it may"
+    HANDED_BACK = "handed back"
 
 
 @frozen

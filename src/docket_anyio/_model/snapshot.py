@@ -47,6 +47,14 @@ class Survey:
 
 
 @frozen
+class Depth:
+    """How many tasks are due or run, and how many are for later."""
+
+    due: int
+    later: int
+
+
+@frozen
 class Standing:
     """What the record of a key says beside a message of it."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Final
 
 from attrs import define, field
 
-from docket_anyio._model.message import Delivery
+from docket_anyio._model.message import Delivery, DropReason
 from docket_anyio._model.outcome import Outcome
 from docket_anyio._model.settlement import Settlement
+from docket_anyio._model.snapshot import Depth
 from docket_anyio.abc import Instrument
 
 _LOGGER: Final = logging.getLogger("docket_anyio.worker")
@@ -24,11 +25,13 @@ class Instruments:
     worker: str
     _given: Iterable[Instrument]
     _all: list[Instrument] = field(init=False)
+    _begun: set[bytes] = field(factory=set[bytes], init=False)
+    """The receipts of the runs that are neither settled nor abandoned."""
 
     def __attrs_post_init__(self) -> None:
         self._all = list(self._given)
 
-    def worker_started(self, tasks: Sequence[str]) -> None:
+    def worker_started(self, tasks: Mapping[str, str]) -> None:
         """See ``Instrument``."""
         self._tell(lambda each: each.worker_started(self.worker, tasks))
 
@@ -38,18 +41,25 @@ class Instruments:
 
     def run_started(self, delivery: Delivery, *, lateness: timedelta) -> None:
         """See ``Instrument``."""
+        self._begun.add(delivery.receipt)
         self._tell(lambda each: each.run_started(self.worker, delivery, lateness=lateness))
 
     def run_settled(self, delivery: Delivery, outcome: Outcome, settlement: Settlement, *, duration: timedelta) -> None:
         """See ``Instrument``."""
+        self._begun.discard(delivery.receipt)
         self._tell(lambda each: each.run_settled(self.worker, delivery, outcome, settlement, duration=duration))
+
+    def run_left(self, delivery: Delivery) -> None:
+        """The task of a run ends: where it began and was not settled, it is abandoned."""
+        if delivery.receipt in self._begun:
+            self._begun.discard(delivery.receipt)
+            self._tell(lambda each: each.run_abandoned(self.worker, delivery))
 
     def run_superseded(self, delivery: Delivery, where: str) -> None:
         """See ``Instrument``."""
-        for each in self._all:
-            each.run_superseded(self.worker, delivery, where)
+        self._tell(lambda each: each.run_superseded(self.worker, delivery, where))
 
-    def delivery_dropped(self, delivery: Delivery, reason: str) -> None:
+    def delivery_dropped(self, delivery: Delivery, reason: DropReason) -> None:
         """See ``Instrument``."""
         self._tell(lambda each: each.delivery_dropped(self.worker, delivery, reason))
 
@@ -64,6 +74,10 @@ class Instruments:
     def entry_discarded(self, receipt: bytes, problem: str) -> None:
         """See ``Instrument``."""
         self._tell(lambda each: each.entry_discarded(self.worker, receipt, problem))
+
+    def docket_measured(self, depth: Depth) -> None:
+        """See ``Instrument``."""
+        self._tell(lambda each: each.docket_measured(self.worker, depth))
 
     def redis_lost(self, doing: str, error: Exception) -> None:
         """See ``Instrument``."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
+from attrs import define, field
+
 from docket_anyio._model.lifecycle import ExecutionState
-from docket_anyio._model.message import Delivery
-from docket_anyio._model.outcome import Failed, Outcome, TimedOut
+from docket_anyio._model.message import Delivery, DropReason
+from docket_anyio._model.outcome import Failed, LeaseLost, Outcome, TimedOut
 from docket_anyio._model.settlement import Again, Continue, Finish, HandBack, LetGo, Settlement
 from docket_anyio.abc import Instrument
 
@@ -25,78 +27,123 @@ def _call(delivery: Delivery) -> str:
     return f"{delivery.message.task}{{{delivery.message.key}}}"
 
 
-def _fields(worker: str, delivery: Delivery) -> dict[str, object]:
-    message = delivery.message
-    return {
-        "docket.worker": worker,
-        "docket.task": message.task,
-        "docket.key": message.key,
-        "docket.when": message.when.isoformat(),
-        "docket.attempt": message.attempt,
-    }
+def _followed_by(outcome: Outcome, settlement: Settlement) -> tuple[str, str]:
+    """Return the arrow of what was recorded, and a remark."""
+    match settlement:
+        case Finish(state=ExecutionState.CANCELLED):
+            return "✗", " (cancelled)"
+        case Finish():
+            return "↩", ""
+        case Again() | Continue():
+            return "↫", ""
+        case HandBack():
+            return "↫", " (handed back)"
+        case LetGo():
+            return ("✗", " (lease lost)") if isinstance(outcome, LeaseLost) else ("↬", " (superseded)")
 
 
+@define(eq=False)
 class LogInstrument(Instrument):
-    """Writes a line for what happens, to the logger ``docket_anyio.worker``."""
+    """Writes a line for what happens, to the logger ``docket_anyio.worker``.
 
-    def worker_started(self, worker: str, tasks: Sequence[str]) -> None:
+    Args:
+        about: What the records of all lines have as attributes.
+    """
+
+    _about: Mapping[str, str] = field(factory=dict[str, str])
+    _punctuality: dict[bytes, float] = field(factory=dict[bytes, float], init=False)
+    """How late each run began, in seconds: the line of its end tells again."""
+
+    def worker_started(self, worker: str, tasks: Mapping[str, str]) -> None:
         """See ``Instrument``."""
-        _LOGGER.info("Starting worker %r with the tasks: %s", worker, ", ".join(tasks))
+        extra = self._of_worker(worker)
+        _LOGGER.info("Starting worker %r with the following tasks:", worker, extra=extra)
+        for name, parameters in tasks.items():
+            _LOGGER.info("* %s(%s)", name, parameters, extra=extra)
 
     def worker_stopping(self, worker: str, running: int) -> None:
         """See ``Instrument``."""
-        _LOGGER.info("Shutdown requested, worker %r is finishing %d active tasks...", worker, running)
+        line = "Shutdown requested, worker %r is finishing %d active tasks..."
+        _LOGGER.info(line, worker, running, extra=self._of_worker(worker))
 
     def run_started(self, worker: str, delivery: Delivery, *, lateness: timedelta) -> None:
         """See ``Instrument``."""
+        self._punctuality[delivery.receipt] = lateness.total_seconds()
+        if not _LOGGER.isEnabledFor(logging.INFO):
+            return  # to make a line that nobody sees would be the dearest part of it all
         arrow = "↪" if delivery.message.attempt == 1 else "↬"
-        _LOGGER.info("%s %s %s", arrow, _bracket(lateness), _call(delivery), extra=_fields(worker, delivery))
+        extra = self._of_run(worker, delivery, lateness.total_seconds())
+        _LOGGER.info("%s %s %s", arrow, _bracket(lateness), _call(delivery), extra=extra)
 
     def run_settled(
         self, worker: str, delivery: Delivery, outcome: Outcome, settlement: Settlement, *, duration: timedelta
     ) -> None:
         """See ``Instrument``."""
-        line = "%s %s %s%s"
-        extra = _fields(worker, delivery)
+        punctuality = self._punctuality.pop(delivery.receipt, None)
         error = outcome.error if isinstance(outcome, Failed | TimedOut) else None
-        match settlement:
-            case Finish():
-                arrow, end = ("↩", "") if settlement.state is not ExecutionState.CANCELLED else ("✗", " (cancelled)")
-            case Again() | Continue():
-                arrow, end = "↫", ""
-            case HandBack():
-                arrow, end = "↫", " (handed back)"
-            case LetGo():
-                arrow, end = "✗", " (lease lost)"
-        level = logging.INFO if error is None else logging.ERROR
-        _LOGGER.log(level, line, arrow, _bracket(duration), _call(delivery), end, exc_info=error, extra=extra)
+        if error is None and not _LOGGER.isEnabledFor(logging.INFO):
+            return
+        extra = {**self._of_run(worker, delivery, punctuality), "duration": duration.total_seconds()}
+        arrow, remark = _followed_by(outcome, settlement)
+        bracket, call = _bracket(duration), _call(delivery)
+        if error is not None:
+            _LOGGER.error("↩ %s %s", bracket, call, exc_info=error, extra=extra)
+            if arrow == "↩":
+                return
+        _LOGGER.info("%s %s %s%s", arrow, bracket, call, remark, extra=extra)
 
-    def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:  # noqa: ARG002 - for counters
+    def run_abandoned(self, worker: str, delivery: Delivery) -> None:
         """See ``Instrument``."""
-        _LOGGER.info("↬ %s (superseded)", _call(delivery), extra=_fields(worker, delivery))
+        extra = self._of_run(worker, delivery, self._punctuality.pop(delivery.receipt, None))
+        _LOGGER.warning("✗ %s (not settled, it will be delivered again)", _call(delivery), extra=extra)
 
-    def delivery_dropped(self, worker: str, delivery: Delivery, reason: str) -> None:
+    def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:
         """See ``Instrument``."""
-        _LOGGER.info("↬ %s (%s)", _call(delivery), reason, extra=_fields(worker, delivery))
+        if where == "worker":  # else there is a line for its end
+            _LOGGER.info("↬ %s (superseded)", _call(delivery), extra=self._of_run(worker, delivery))
+
+    def delivery_dropped(self, worker: str, delivery: Delivery, reason: DropReason) -> None:
+        """See ``Instrument``."""
+        extra = self._of_run(worker, delivery)
+        match reason:
+            case DropReason.STRICKEN:
+                _LOGGER.warning("🗙 %s (stricken)", _call(delivery), extra=extra)
+            case DropReason.HANDED_BACK:
+                _LOGGER.info("↫ %s (handed back)", _call(delivery), extra=extra)
+            case DropReason.CANCELLED | DropReason.GONE | DropReason.ENOUGH:
+                _LOGGER.info("✗ %s (%s)", _call(delivery), reason.value, extra=extra)
 
     def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
         """See ``Instrument``."""
-        _LOGGER.error("%s: %s failed", _call(delivery), hook, exc_info=error, extra=_fields(worker, delivery))
+        _LOGGER.error("%s: %s failed", _call(delivery), hook, exc_info=error, extra=self._of_run(worker, delivery))
 
     def task_unknown(self, worker: str, delivery: Delivery) -> None:
         """See ``Instrument``."""
-        _LOGGER.warning("Unknown task %s", _call(delivery), extra=_fields(worker, delivery))
+        _LOGGER.warning("Unknown task %s", _call(delivery), extra=self._of_run(worker, delivery))
 
     def entry_discarded(self, worker: str, receipt: bytes, problem: str) -> None:
         """See ``Instrument``."""
-        _LOGGER.error("Discarded the stream entry %s: %s", receipt.decode(), problem, extra={"docket.worker": worker})
+        _LOGGER.error("Discarded the stream entry %s: %s", receipt.decode(), problem, extra=self._of_worker(worker))
 
     def redis_lost(self, worker: str, doing: str, error: Exception) -> None:
         """See ``Instrument``."""
-        _LOGGER.warning(
-            "Worker %r cannot go on with %s and keeps trying: %s", worker, doing, error, extra={"docket.worker": worker}
-        )
+        line = "Worker %r cannot go on with %s and keeps trying: %s"
+        _LOGGER.warning(line, worker, doing, error, extra=self._of_worker(worker))
 
     def redis_back(self, worker: str, doing: str) -> None:
         """See ``Instrument``."""
-        _LOGGER.info("Worker %r goes on with %s", worker, doing, extra={"docket.worker": worker})
+        _LOGGER.info("Worker %r goes on with %s", worker, doing, extra=self._of_worker(worker))
+
+    def _of_worker(self, worker: str) -> dict[str, object]:
+        return {**self._about, "docket.worker": worker}
+
+    def _of_run(self, worker: str, delivery: Delivery, punctuality: float | None = None) -> dict[str, object]:
+        message = delivery.message
+        return {
+            **self._of_worker(worker),
+            "docket.task": message.task,
+            "docket.key": message.key,
+            "docket.when": message.when.isoformat(),
+            "docket.attempt": message.attempt,
+            **({} if punctuality is None else {"punctuality": punctuality}),
+        }

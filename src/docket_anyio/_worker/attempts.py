@@ -21,7 +21,7 @@ from docket_anyio._model.outcome import Failed, Outcome
 from docket_anyio._model.payloads import max_payload_bytes
 from docket_anyio._model.settlement import SettlementPolicy, retries
 from docket_anyio._telemetry.instruments import Instruments
-from docket_anyio._telemetry.propagation import trace_context
+from docket_anyio._telemetry.otel import trace_context
 from docket_anyio._worker.body import Body
 from docket_anyio._worker.runs import RunScope
 

@@ -9,6 +9,7 @@ from attrs import define
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._client.docket import Docket
+from docket_anyio._telemetry.instruments import Instruments
 
 
 @define(eq=False)
@@ -18,6 +19,7 @@ class Heartbeat:
     _broker: Broker
     _worker: str
     _docket: Docket
+    _instruments: Instruments
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Beat until cancelled."""
@@ -27,6 +29,7 @@ class Heartbeat:
                 self._worker, self._tasks(), now=self._broker.clock.now(), window=self._docket.patience_with_workers
             )
             ready()
+            self._instruments.docket_measured(await self._broker.backlog.depth(self._broker.clock.now()))
             await anyio.sleep(self._docket.heartbeat_interval.total_seconds())
 
     async def depart(self) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import define, evolve
 
-from docket_anyio._broker.queue import Ending
+from docket_anyio._broker.answers import Ending
 from docket_anyio._client.docket import Docket
 from docket_anyio._model.codec import result_value
 from docket_anyio._model.lifecycle import ExecutionState

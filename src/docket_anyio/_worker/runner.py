@@ -8,15 +8,15 @@ from typing import Any, Final, assert_never
 import anyio
 from attrs import define, evolve
 
+from docket_anyio._broker.answers import Answer, Ending
 from docket_anyio._broker.broker import Broker
-from docket_anyio._broker.queue import Answer, Ending
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.registry import TaskDefinition
 from docket_anyio._client.supervisor import Supervisor
 from docket_anyio._model.codec import dump
 from docket_anyio._model.lifecycle import ExecutionState
-from docket_anyio._model.message import Delivery, TaskMessage, Undecodable
+from docket_anyio._model.message import Delivery, DropReason, TaskMessage, Undecodable
 from docket_anyio._model.outcome import Outcome
 from docket_anyio._model.payloads import check_size
 from docket_anyio._model.settlement import (
@@ -92,6 +92,7 @@ class Runner:
             self._tell(delivery, outcome, settlement, duration, answer)
         finally:
             self._runs.remove(run)
+            self._instruments.run_left(delivery)
 
     async def decline(self, run: RunScope) -> None:
         """Hand back a delivery that was claimed and shall not be started here."""
@@ -99,7 +100,7 @@ class Runner:
             await self._supervisor.until_done(
                 "handing back", lambda: self._broker.queue.hand_back(run.delivery, self._worker)
             )
-            self._instruments.delivery_dropped(run.delivery, "handed back")
+            self._instruments.delivery_dropped(run.delivery, DropReason.HANDED_BACK)
         finally:
             self._runs.remove(run)
 
@@ -116,11 +117,11 @@ class Runner:
             self._instruments.task_unknown(delivery)
             return self._fallback
 
-    def _refusal(self, message: TaskMessage, task: TaskDefinition) -> str | None:
+    def _refusal(self, message: TaskMessage, task: TaskDefinition) -> DropReason | None:
         if self._limits.reached(message.key):
-            return "has run as often as it may"
+            return DropReason.ENOUGH
         if self._docket.strikes.known and self._is_stricken(message, task):
-            return "stricken"
+            return DropReason.STRICKEN
         return None
 
     def _is_stricken(self, message: TaskMessage, task: TaskDefinition) -> bool:
@@ -140,7 +141,7 @@ class Runner:
         elif answer is Answer.SUPERSEDED:
             self._instruments.run_superseded(delivery, "worker")
         else:
-            self._instruments.delivery_dropped(delivery, answer.name.lower())
+            self._instruments.delivery_dropped(delivery, DropReason[answer.name])
         return answer is Answer.STARTED
 
     async def _drop_waiting(self, key: str) -> None:
@@ -188,6 +189,7 @@ class Runner:
     ) -> None:
         if answer is Answer.SUPERSEDED:
             self._instruments.run_superseded(delivery, "retry" if isinstance(settlement, Again) else "on_complete")
+            settlement = LetGo()
         self._instruments.run_settled(delivery, outcome, settlement, duration=duration)
 
 

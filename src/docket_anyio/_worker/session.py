@@ -62,7 +62,7 @@ class Session:
         self._broker = docket.broker
         self._runs = ActiveRuns(settings.concurrency)
         self._supervisor = Supervisor(settings.reconnection_delay, self._instruments, self._check_open)
-        self._heartbeat = Heartbeat(self._broker, settings.name, docket)
+        self._heartbeat = Heartbeat(self._broker, settings.name, docket, self._instruments)
 
     async def run(
         self,
@@ -138,7 +138,7 @@ class Session:
         async with create_task_group() as running:  # 2. runs may use up their grace
             async with create_task_group() as intake:  # 1. stops first
                 await self._start_intake(intake, running, limits)
-                self._instruments.worker_started(self._docket.registry.names())
+                self._instruments.worker_started(self._docket.registry.parameters())
                 if until_empty:
                     intake.start_soon(self._stop_when_empty)
                 await self._stop.wait()

@@ -18,7 +18,7 @@ from docket_anyio._injection.plan import Placed
 from docket_anyio._model.keys import check_key
 from docket_anyio._model.settings import check_at_least, check_not_negative
 from docket_anyio._telemetry.instruments import Instruments
-from docket_anyio._telemetry.logs import LogInstrument
+from docket_anyio._telemetry.standard import standard_instruments
 from docket_anyio._worker.groups import unwrapped
 from docket_anyio._worker.lifecycles import open_lifecycles
 from docket_anyio._worker.limits import RunLimits
@@ -27,9 +27,6 @@ from docket_anyio._worker.settings import WorkerOptions, WorkerSettings, default
 from docket_anyio._worker.signals import stop_on_signals
 from docket_anyio.abc import Instrument
 from docket_anyio.exceptions import NotOpen
-
-_LOG: Final = LogInstrument()
-
 
 current_worker: Final[ContextVar[Worker]] = ContextVar("current_worker")
 
@@ -44,7 +41,7 @@ class Worker:
     Args:
         docket: An open docket.
         name: What it is called in Redis, unique among the workers of a docket; host and process by default.
-        instruments: Told what happens; log lines are written in any case.
+        instruments: Told what happens; log lines are written, and metrics and traces kept, in any case.
         options: All of them may be left out.
 
             - ``concurrency``: How many tasks run at once; 10.
@@ -86,7 +83,9 @@ class Worker:
         self.schedule_automatic_tasks: Final = self._settings.schedule_automatic_tasks
         self.fallback_task: Final = self._settings.fallback_task
         self.enable_internal_instrumentation: Final = self._settings.enable_internal_instrumentation
-        self._instruments: Final = Instruments(self._settings.name, [_LOG, *instruments])
+        keys = {"docket.queue_key": docket.queue_key, "docket.stream_key": docket.stream_key}
+        standard = standard_instruments(docket.labels(), keys)
+        self._instruments: Final = Instruments(self._settings.name, [*standard, *instruments])
         self._session: Session | None = None
         self._running = False
 
