@@ -46,7 +46,9 @@ class Scheduler:
             RedisRefused: Redis refused it.
         """
         message, due = self._message(call)
-        await self._check_strikes([call])
+        if self._is_struck(call):
+            # Redis tells of new strikes when something is scheduled. What seems struck is not: it may be restored.
+            await self.strikes.catch_up()
         while not self._is_struck(call):
             answer = await self.broker.queue.schedule(message, due=due, replace=replace, last_strike=self.strikes.last)
             if answer is not Refusal.STALE:
@@ -77,25 +79,27 @@ class Scheduler:
     async def _schedule_chunk(
         self, chunk: Sequence[tuple[TaskCall[Any], TaskMessage, bool]], *, replace: bool
     ) -> list[Execution[Any]]:
-        await self._check_strikes([call for call, _, _ in chunk])
         done: dict[int, Execution[Any]] = {}
-        while len(done) < len(chunk):
-            left = [index for index in range(len(chunk)) if index not in done]
-            for index in left:
-                call, message, _ = chunk[index]
-                if self._is_struck(call):
-                    done[index] = self._struck(call, message.when)
-            left = [index for index in left if index not in done]
-            if not left:
+        up_to_date = False
+        while left := [index for index in range(len(chunk)) if index not in done]:
+            struck = {index for index in left if self._is_struck(chunk[index][0])}
+            if struck and not up_to_date:
+                # As for a single one: what seems struck may be restored.
+                await self.strikes.catch_up()
+                up_to_date = True
+                continue
+            done |= {index: self._struck(chunk[index][0], chunk[index][1].when) for index in struck}
+            if not (free := [index for index in left if index not in struck]):
                 break
             answers = await self.broker.queue.schedule_many(
-                [chunk[index][1:] for index in left], replace=replace, last_strike=self.strikes.last
+                [chunk[index][1:] for index in free], replace=replace, last_strike=self.strikes.last
             )
-            for index, answer in zip(left, answers, strict=True):
+            for index, answer in zip(free, answers, strict=True):
                 if answer is not Refusal.STALE:
                     done[index] = self._execution(chunk[index][0], chunk[index][1].when, answer)
             if Refusal.STALE in answers:
                 await self.strikes.catch_up()
+                up_to_date = True
         return [done[index] for index in range(len(chunk))]  # noqa: ASYNC910 - private; the caller adds one
 
     def _message(self, call: TaskCall[Any]) -> tuple[TaskMessage, bool]:
@@ -103,11 +107,6 @@ class Scheduler:
         now = self.broker.clock.now()
         when = now if call.when is None else call.when
         return TaskMessage(call.key, call.task.name, when, args, kwargs, headers=trace_headers()), when <= now
-
-    async def _check_strikes(self, calls: Sequence[TaskCall[Any]]) -> None:  # noqa: ASYNC910 - private; the callers go on to wait
-        # Redis tells of new strikes when something is scheduled. What seems struck is not, so ask: it may be restored.
-        if any(self._is_struck(call) for call in calls):
-            await self.strikes.catch_up()
 
     def _is_struck(self, call: TaskCall[Any]) -> bool:
         strikes = self.strikes.strikes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 
@@ -15,6 +15,8 @@ from docket_anyio._client.execution import Execution
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import TaskMessage
 from docket_anyio._model.snapshot import InHand, Waiting, WorkerInfo
+
+E = TypeVar("E", bound=Execution[Any])
 
 
 @define(eq=False)
@@ -66,37 +68,24 @@ async def take_snapshot(broker: Broker, catalogue: Catalogue, window: timedelta)
 
 
 def _waiting(waiting: Waiting, broker: Broker, catalogue: Catalogue) -> Execution[Any]:
-    message = waiting.message
-    return Execution(
-        broker=broker,
-        key=message.key,
-        function_name=message.task,
-        function=catalogue.function_named(message.task),
-        arguments=_arguments(message),
-        when=message.when,
-        attempt=message.attempt,
-        generation=message.generation,
-        state=waiting.state,
-    )
+    return _handle(Execution[Any], waiting.message, broker, catalogue, state=waiting.state)
 
 
 def _running(in_hand: InHand, broker: Broker, catalogue: Catalogue) -> RunningExecution:
-    message = in_hand.message
-    return RunningExecution(
+    since = {"started_at": in_hand.since, "started": in_hand.since}
+    state = ExecutionState.RUNNING
+    return _handle(RunningExecution, in_hand.message, broker, catalogue, state=state, worker=in_hand.worker, **since)
+
+
+def _handle(make: Callable[..., E], message: TaskMessage, broker: Broker, catalogue: Catalogue, **standing: Any) -> E:
+    return make(
         broker=broker,
         key=message.key,
         function_name=message.task,
         function=catalogue.function_named(message.task),
-        arguments=_arguments(message),
+        arguments=Pickled(message.task, args=message.args, kwargs=message.kwargs),
         when=message.when,
         attempt=message.attempt,
         generation=message.generation,
-        state=ExecutionState.RUNNING,
-        worker=in_hand.worker,
-        started_at=in_hand.since,
-        started=in_hand.since,
+        **standing,
     )
-
-
-def _arguments(message: TaskMessage) -> Pickled:
-    return Pickled(message.task, args=message.args, kwargs=message.kwargs)
