@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from docket_anyio import Docket, Retry, Timeout, Worker
+from docket_anyio import Cron, Docket, Execution, ExecutionCancelled, Perpetual, Retry, Timeout, Worker
 from docket_anyio.exceptions import (
     DocketError,
     DuplicateTask,
@@ -26,7 +26,7 @@ from docket_anyio.exceptions import (
     UnknownTask,
 )
 from tests.conftest import StartRedis
-from tests.dockets import contents
+from tests.dockets import contents, running
 
 ZERO, SECOND, HOUR = timedelta(0), timedelta(seconds=1), timedelta(hours=1)
 
@@ -248,11 +248,77 @@ def test_a_worker_with_a_setting_out_of_range(options: dict[str, Any], words: st
         (lambda: Retry(attempts=0), "the attempts of a Retry must be at least 1, not 0"),
         (lambda: Retry(attempts=2, delay=-SECOND), "the delay of a Retry must not be negative"),
         (lambda: Timeout(ZERO), "a Timeout must be longer than zero"),
+        (lambda: Perpetual(every=-SECOND), "the interval of a Perpetual must not be negative"),
+        (lambda: Cron("61 * * * *"), "is no crontab expression that ever matches"),
+        (lambda: Cron("0 0 30 2 *"), "no crontab expression that ever matches"),
     ],
 )
 def test_a_policy_with_a_setting_out_of_range(make: Callable[[], Any], words: str) -> None:
     with pytest.raises(InvalidSetting, match=words):
         make()
+
+
+WISHES: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
+    "retry.after": (lambda policy: policy.after(-SECOND), InvalidSetting, "the delay of a retry must not be negative"),
+    "retry.in_": (lambda policy: policy.in_(-SECOND), InvalidSetting, "the delay of a retry must not be negative"),
+    "retry.at": (lambda policy: policy.at(datetime(2030, 1, 1)), InvalidTime, "has no time zone"),  # noqa: DTZ001
+    "perpetual.after": (lambda policy: policy.after(-SECOND), InvalidSetting, "must not be negative"),
+    "perpetual.at": (lambda policy: policy.at(datetime(2030, 1, 1)), InvalidTime, "has no time zone"),  # noqa: DTZ001
+}
+
+
+@pytest.mark.parametrize("name", WISHES)
+async def test_a_body_that_asks_for_a_time_that_is_none(docket: Docket, name: str) -> None:
+    """It is told at the call; nothing is scheduled by it."""
+    ask, error, words = WISHES[name]
+    policies: list[object] = []
+
+    async def wish(retry: Retry = Retry(attempts=2)) -> None:
+        policies.append(retry)
+        ask(retry)
+
+    async def repeat(perpetual: Perpetual = Perpetual()) -> None:
+        policies.append(perpetual)
+        perpetual.cancel()
+        ask(perpetual)
+
+    execution = await docket.add(wish if name.startswith("retry") else repeat)()
+    async with Worker(docket) as worker:
+        await worker.run_until_finished()
+    with pytest.raises(error, match=words):
+        await execution.get_result()
+    assert len(policies) == (2 if name.startswith("retry") else 1)  # an error as any other, to be tried again
+
+
+async def test_an_interval_of_zero_leaves_room_for_others(docket: Docket) -> None:
+    """It means: again at once, for ever."""
+    runs = 0
+
+    async def poll(perpetual: Perpetual = Perpetual(every=ZERO)) -> None:
+        nonlocal runs
+        runs += 1
+
+    async with running(docket, concurrency=1):
+        await docket.add(poll, key="poll")()
+        for number in range(5):
+            execution = await docket.add(echo)(number)
+            assert await execution.get_result(timeout=5 * SECOND) == number
+        await docket.cancel("poll")
+        with pytest.raises(ExecutionCancelled):
+            await (await found(docket, "poll")).get_result(timeout=5 * SECOND)
+        before = runs
+        assert await (await docket.add(echo)(1)).get_result(timeout=5 * SECOND) == 1
+    assert before == runs >= 5
+
+
+async def echo(value: object) -> object:
+    return value
+
+
+async def found(docket: Docket, key: str) -> Execution[Any]:
+    execution = await docket.get_execution(key)
+    assert execution is not None
+    return execution
 
 
 # --- Redis --------------------------------------------------------------------------------------------------------

@@ -156,6 +156,52 @@ def test_automatic_tasks_are_added_once(meeting: Meeting, pair: tuple[str, str])
     assert len(meeting.journal.entries("sweep")) == len(meeting.journal.entries("nightly")) == 1
 
 
+def test_a_cron_is_carried_on_by_either(meeting: Meeting, pair: tuple[str, str]) -> None:
+    docket = meeting.docket()
+    sides = [meeting.side(each, docket) for each in pair]
+    for side in sides:
+        side.automate()
+    for number, side in enumerate([*sides, *sides]):
+        side.work()
+        if number == 0:
+            wait_until(lambda: waiting(docket) == (0, 2), "the first schedule")
+        assert generation(docket, "nightly") == number + 1
+        due = docket.redis.zscore(docket.key("queue"), "nightly")
+        make_due(docket, "nightly")
+        wait_until(lambda: generation(docket, "nightly") == number + 2, "the next night")  # noqa: B023 - called at once
+        wait_until(lambda: waiting(docket) == (0, 2), "the end of this one")
+        # It counts from now, so it is the same night again.
+        assert docket.redis.zscore(docket.key("queue"), "nightly") == due
+        side.stop()
+    pids = [side.peer.process.process.pid for side in sides]
+    assert [each.pid for each in meeting.journal.entries("nightly")] == [*pids, *pids]
+    assert len(meeting.journal.entries("sweep")) == 1
+    assert sides[0].execution("nightly") == sides[1].execution("nightly")
+
+
+@pytest.mark.slow
+def test_a_chain_outlives_a_killed_worker(meeting: Meeting, pair: tuple[str, str]) -> None:
+    """The run that was killed is run again elsewhere, and the chain goes on as one."""
+    docket = meeting.docket()
+    killed, survivor = meeting.side(pair[0], docket, mortal=True), meeting.side(pair[1], docket)
+    killed.work("killed", redelivery=1.0)
+    survivor.add("baton_held", meeting.hold, key="K")
+    wait_until(lambda: len(meeting.journal.entries("hold")) == 1, "the run")
+    survivor.work("survivor", redelivery=1.0)
+    killed.peer.process.kill()
+    wait_until(lambda: len(meeting.journal.entries("hold")) == 2, "the redelivery")
+    meeting.gate.touch()
+    wait_until(lambda: waiting(docket) == (0, 1), "the run in an hour")
+    assert generation(docket, "K") == 2
+    make_due(docket, "K")
+    wait_until(lambda: generation(docket, "K") == 3, "the next run")
+    wait_until(lambda: waiting(docket) == (0, 1), "its end")
+    runs = meeting.journal.entries("hold")
+    assert [each.pid for each in runs] == [each.peer.process.process.pid for each in (killed, survivor, survivor)]
+    survivor.cancel("K")
+    assert waiting(docket) == (0, 0)
+
+
 # --- strikes ------------------------------------------------------------------------------------------------------
 
 

@@ -145,6 +145,26 @@ async def test_a_draining_worker_keeps_what_it_runs_from_others(docket: Docket) 
     assert workers == ["run"]
 
 
+async def test_a_draining_worker_keeps_what_it_runs_for_real(docket: Docket) -> None:
+    started = anyio.Event()
+    runs: list[str] = []
+
+    async def long() -> None:
+        runs.append("run")
+        started.set()
+        await anyio.sleep(0.6)
+
+    execution = await docket.add(long)()
+    short = {"redelivery_timeout": timedelta(milliseconds=200)}
+    async with running(docket, name="A", grace=SECOND * 5, **short) as draining:
+        await started.wait()
+        async with running(docket, name="B", **short):
+            draining.stop()
+            await execution.get_result(timeout=SECOND * 5)
+    assert runs == ["run"]
+    assert execution.worker == "A"
+
+
 @virtual_time
 async def test_a_run_whose_lease_is_lost_is_stopped_and_left_to_its_new_owner(docket: Docket) -> None:
     started, stopped = anyio.Event(), anyio.Event()

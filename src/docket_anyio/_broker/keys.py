@@ -111,7 +111,7 @@ class Keys:
 
     def cancelled_key(self, channel: bytes) -> str:
         """Return the key that a cancel channel is about."""
-        return channel.decode().removeprefix(f"{self.prefix}:cancel:")
+        return channel.decode(errors="replace").removeprefix(f"{self.prefix}:cancel:")
 
 
 def _escaped(text: str) -> str:

@@ -141,7 +141,7 @@ class Queue:
         """Drop what waits under a key, and ask the worker that runs it to stop.
 
         Returns:
-            The state before, or ``None`` where the key was unknown.
+            The state before, or ``None`` where the key was unknown, or its state is.
         """
         keys = self._keys
         reply = await self._run(
@@ -165,7 +165,7 @@ class Queue:
             ),
             repeatable=True,
         )
-        return ExecutionState(reply.decode()) if isinstance(reply, bytes) and reply else None
+        return next((each for each in ExecutionState if each.value.encode() == reply), None)
 
     async def start(self, delivery: Delivery, worker: str, now: datetime) -> Answer:
         """Begin a run of a worker's delivery, unless it is superseded or cancelled; then the delivery is settled."""

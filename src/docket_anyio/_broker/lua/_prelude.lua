@@ -49,13 +49,14 @@ local function acknowledge(runs, stream, group, receipt)
   return pending == 1
 end
 
--- Generation 0 is a message from before they were counted; a record that is gone was ended by somebody else.
+-- Generation 0 is a message from before they were counted, and so is what is no number; a record that is gone was
+-- ended by somebody else.
 local function superseded(runs, generation)
   if tonumber(generation) == 0 then
     return false
   end
   local current = redis.call('HGET', runs, 'generation')
-  return not current or tonumber(current) > tonumber(generation)
+  return not current or (tonumber(current) or 0) > tonumber(generation)
 end
 
 -- Another worker, which had the delivery before or after, has ended the run.
@@ -66,7 +67,7 @@ end
 -- A newer run of the key may have tagged the progress as its own.
 local function drop_progress(progress, generation)
   local tagged = redis.call('HGET', progress, 'generation')
-  if not tagged or tonumber(tagged) <= tonumber(generation) then
+  if not tagged or (tonumber(tagged) or 0) <= tonumber(generation) then
     redis.call('DEL', progress)
   end
 end

@@ -6,7 +6,7 @@
 local progress, runs, generation, what, value = KEYS[1], KEYS[2], ARGV[2], ARGV[4], ARGV[5]
 local tagged = redis.call('HGET', progress, 'generation')
 if tagged then
-  if tonumber(generation) > 0 and tonumber(tagged) > tonumber(generation) then
+  if tonumber(generation) > 0 and (tonumber(tagged) or 0) > tonumber(generation) then
     return false
   end
 else
