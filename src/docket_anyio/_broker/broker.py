@@ -11,6 +11,7 @@ from attrs import define, field
 from docket_anyio._broker.backlog import Backlog
 from docket_anyio._broker.errors import redis_errors
 from docket_anyio._broker.events import Events
+from docket_anyio._broker.gates import Gates
 from docket_anyio._broker.intake import Intake, open_intake
 from docket_anyio._broker.keys import Keys
 from docket_anyio._broker.locks import Locks
@@ -18,6 +19,7 @@ from docket_anyio._broker.presence import Presence
 from docket_anyio._broker.progress import ProgressReports
 from docket_anyio._broker.queue import Queue
 from docket_anyio._broker.records import Records
+from docket_anyio._broker.slots import Slots
 from docket_anyio._broker.strikes import StrikeStream
 from docket_anyio._clock import ServerClock
 from docket_anyio._redis.client import Redis
@@ -40,6 +42,7 @@ class Broker:
     events: Events = field(init=False)
     strikes: StrikeStream = field(init=False)
     locks: Locks = field(init=False)
+    gates: Gates = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.queue = Queue(self.redis, self.keys, self.execution_ttl)
@@ -50,6 +53,7 @@ class Broker:
         self.events = Events(self.redis, self.keys)
         self.strikes = StrikeStream(self.redis, self.keys)
         self.locks = Locks(self.redis, self.keys)
+        self.gates = Gates(self.redis, self.keys)
 
     @property
     def clock(self) -> ServerClock:
@@ -59,6 +63,10 @@ class Broker:
     def open_intake(self, worker: str) -> AbstractAsyncContextManager[Intake]:
         """Open a worker's way to deliveries."""
         return open_intake(self.redis, self.keys, worker)
+
+    def slots(self, redelivery_timeout: timedelta) -> Slots:
+        """Return the slots of concurrency limits, for a worker with that timeout."""
+        return Slots(self.redis, self.keys, redelivery_timeout)
 
     async def measure_clock(self) -> None:
         """Ask Redis for its time, so that a clock that drifts, or was set, does not stay wrong."""

@@ -138,6 +138,7 @@ class Queue:
                 keys.strikes,
             ),
             (
+                keys.prefix,
                 key,
                 message.when.timestamp(),
                 int(due),
@@ -183,6 +184,7 @@ class Queue:
                 keys.cancel_channel(key),
             ),
             (
+                keys.prefix,
                 key,
                 now.isoformat(),
                 self._seconds_to_live,
@@ -230,6 +232,7 @@ class Queue:
                 keys.result(result_key),
             ),
             (
+                keys.prefix,
                 message.generation,
                 delivery.receipt,
                 GROUP,

@@ -1,34 +1,34 @@
 -- schedule: a key is added, or replaces what waits or runs under it.
 -- KEYS runs parked queue stream known stream_id state_channel wake_channel strikes
--- ARGV key when immediate replace event last_strike message...
+-- ARGV prefix key when immediate replace event last_strike message...
 -- returns the generation, 0 where the key is taken, or -1 where the caller does not know the last strike
 
 local keys = { runs = KEYS[1], parked = KEYS[2], queue = KEYS[3], stream = KEYS[4], wake = KEYS[8] }
-local key, when, immediate, replace, event = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4] == '1', ARGV[5]
+local prefix, key, when, immediate, replace = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1', ARGV[5] == '1'
 local newest = redis.call('XREVRANGE', KEYS[9], '+', '-', 'COUNT', 1)[1]
-if newest and newest[1] ~= ARGV[6] then
+if newest and newest[1] ~= ARGV[7] then
   return -1
 end
-local record = redis.call('HMGET', keys.runs, 'state', 'known', 'stream_id', 'generation')
-local state, known, waiting, generation = record[1], record[2], record[3], record[4]
+local record = redis.call('HMGET', keys.runs, 'state', 'known', 'stream_id', 'waiter_entry_id')
+local state, known, queued, parked = record[1], record[2], record[3], record[4]
+local woken = woken_place(keys.runs)
 
 if replace then
-  if waiting then
-    redis.call('XDEL', keys.stream, waiting)
+  if queued then
+    redis.call('XDEL', keys.stream, queued)
   end
   redis.call('ZREM', keys.queue, key)
   redis.call('DEL', keys.parked, KEYS[5], KEYS[6])
+  leave_line(prefix, keys.runs, key)
 elseif known or state == 'running' or redis.call('EXISTS', KEYS[5]) == 1 then
+  return 0
+elseif (state == 'scheduled' and parked) or (state == 'queued' and queued) then
+  -- It waits for a slot, or was woken from that: there is no `known` then.
   return 0
 end
 
-if state and TERMINAL[state] then
-  -- The next run must not inherit the time to live of the last.
-  redis.call('DEL', keys.runs)
-  if generation then
-    redis.call('HSET', keys.runs, 'generation', generation)
-  end
-end
-generation = place(keys, key, when, immediate, message_from(7))
-publish(KEYS[7], event)
+begin_anew(keys.runs)
+local generation = place(keys, key, when, immediate, message_from(8))
+publish(KEYS[7], ARGV[6])
+pass_on(woken, prefix)
 return generation

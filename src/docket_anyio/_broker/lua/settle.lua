@@ -1,14 +1,15 @@
 -- settle: a run has ended, and so has its execution.
 -- KEYS runs progress state_channel stream result
--- ARGV generation receipt group state completed_at time_to_live event error result_key result
+-- ARGV prefix generation receipt group state completed_at time_to_live event error result_key result
 -- returns "settled" | "superseded" | "gone"
 
-local runs, generation, seconds = KEYS[1], ARGV[1], tonumber(ARGV[6])
-local pending = acknowledge(KEYS[4], ARGV[3], ARGV[2])
+local runs, generation, seconds = KEYS[1], ARGV[2], tonumber(ARGV[7])
+local woken = woken_place(runs)
+local pending = acknowledge(KEYS[4], ARGV[4], ARGV[3])
 if superseded(runs, generation) then
   if pending then
     drop_progress(KEYS[2], generation)
-    publish(KEYS[3], ARGV[7])
+    publish(KEYS[3], ARGV[8])
   end
   return 'superseded'
 end
@@ -18,16 +19,17 @@ local state = redis.call('HGET', runs, 'state')
 if state ~= 'running' and not (pending and (state == 'cancelled' or state == 'queued')) then
   return 'gone'
 end
-redis.call('HDEL', runs, 'known', 'stream_id')
+redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit')
 drop_progress(KEYS[2], generation)
-redis.call('HSET', runs, 'state', ARGV[4], 'completed_at', ARGV[5])
-if ARGV[8] ~= '' then
-  redis.call('HSET', runs, 'error', ARGV[8])
+redis.call('HSET', runs, 'state', ARGV[5], 'completed_at', ARGV[6])
+if ARGV[9] ~= '' then
+  redis.call('HSET', runs, 'error', ARGV[9])
 end
-if ARGV[10] ~= '' and seconds > 0 then
-  redis.call('SET', KEYS[5], ARGV[10], 'EX', seconds)
-  redis.call('HSET', runs, 'result_key', ARGV[9])
+if ARGV[11] ~= '' and seconds > 0 then
+  redis.call('SET', KEYS[5], ARGV[11], 'EX', seconds)
+  redis.call('HSET', runs, 'result_key', ARGV[10])
 end
 expire(runs, seconds)
-publish(KEYS[3], ARGV[7])
+publish(KEYS[3], ARGV[8])
+pass_on(woken, ARGV[1])
 return 'settled'

@@ -19,7 +19,7 @@ if state == 'cancelled' then
   return 'cancelled'
 end
 redis.call('HSET', runs, 'state', 'running', 'worker', ARGV[5], 'started_at', ARGV[6])
-redis.call('HDEL', runs, 'known', 'stream_id')
+redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit')
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 redis.call('HSET', KEYS[2], 'current', '0', 'total', '100', 'generation', generation)
 publish(KEYS[5], ARGV[7])
