@@ -22,8 +22,12 @@ from docket_anyio._model.snapshot import WorkerInfo as WorkerInfo
 from docket_anyio._model.strikes import LiteralOperator as LiteralOperator
 from docket_anyio._model.strikes import Operator as Operator
 from docket_anyio._model.strikes import StrikeInstruction as StrikeInstruction
+from docket_anyio._policies.concurrency import ConcurrencyLimit as ConcurrencyLimit
+from docket_anyio._policies.cooldown import Cooldown as Cooldown
+from docket_anyio._policies.debounce import Debounce as Debounce
 from docket_anyio._policies.perpetual import Cron as Cron
 from docket_anyio._policies.perpetual import Perpetual as Perpetual
+from docket_anyio._policies.ratelimit import RateLimit as RateLimit
 from docket_anyio._policies.retry import ExponentialRetry as ExponentialRetry
 from docket_anyio._policies.retry import Retry as Retry
 from docket_anyio._policies.timeout import Timeout as Timeout
@@ -33,7 +37,10 @@ from docket_anyio.exceptions import ExecutionCancelled as ExecutionCancelled
 __version__ = version("docket-anyio")
 __all__ = [
     "Agenda",
+    "ConcurrencyLimit",
+    "Cooldown",
     "Cron",
+    "Debounce",
     "Disposition",
     "Docket",
     "DocketSnapshot",
@@ -47,6 +54,7 @@ __all__ = [
     "Perpetual",
     "Progress",
     "ProgressEvent",
+    "RateLimit",
     "Retry",
     "RunningExecution",
     "StateEvent",

@@ -65,8 +65,14 @@ class Gates:
         with redis_errors():
             await self._redis.transport.execute(("DEL", self._keys.cooldown(gate.name, gate.scope)), repeatable=True)
 
-    async def debounce(self, key: str, gate: DebounceGate, *, asked_at: float) -> timedelta | None:
+    async def debounce(self, key: str, gate: DebounceGate, *, asked_at: float, keep: bool) -> timedelta | None:
         """Ask whether no other run has come for long enough.
+
+        Args:
+            key: Who asks.
+            gate: What about.
+            asked_at: The time.
+            keep: Where it may begin it still has others dropped, until ``end_debounce``.
 
         Returns:
             After how long to ask again, ``DROP`` where another one runs in its place, or ``None`` where it may begin.
@@ -79,11 +85,17 @@ class Gates:
                     key,
                     _milliseconds(asked_at),
                     gate.settle // _MILLISECOND,
+                    int(keep),
                     "" if gate.scope else self._keys.runs_prefix,
                 ),
                 repeatable=True,
             )
         return DROP if reply == -1 else _pause(reply)
+
+    async def end_debounce(self, gate: DebounceGate) -> None:
+        """Say that the run begins: whoever comes from now on is the first of the next."""
+        with redis_errors():
+            await self._redis.transport.execute(("DEL", *self._keys.debounce(gate.name, gate.scope)), repeatable=True)
 
 
 def _milliseconds(seconds: float) -> int:

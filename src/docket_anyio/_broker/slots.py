@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from attrs import define, evolve, frozen
+from attrs import define, frozen
 from redis.exceptions import ResponseError
 
 from docket_anyio._broker import scripts
@@ -25,7 +25,6 @@ _TAKE_SLOT = scripts.load("take_slot")
 _LEAVE_SLOT = scripts.load("leave_slot")
 _KEEP_SLOT = scripts.load("keep_slot")
 _WAKE_WAITERS = scripts.load("wake_waiters")
-_RENEWED_AT_ONCE = 500
 _WAITERS = ":waiters"
 
 SAFEGUARD: Final = "_safeguard_wake"
@@ -44,12 +43,17 @@ class Asked(Enum):
 
 @frozen
 class Slot:
-    """A slot in the hands of a run. ``taken_at`` tells it from one that another run of the key has taken over since."""
+    """A slot in the hands of a run.
+
+    When it was taken or renewed last tells it from one that another run of the key has taken over since: that is
+    ``taken_at``, or ``renewal`` while nobody knows whether the renewal was done.
+    """
 
     gate: SlotGate
     key: str
     generation: int
     taken_at: float
+    renewal: float | None = None
 
 
 @define(eq=False)
@@ -135,24 +139,25 @@ class Slots:
                     message.key,
                     message.generation,
                     gate.limit,
-                    "" if slot is None else slot.taken_at,
                     self._stale(now),
+                    "" if slot is None else slot.taken_at,
+                    "" if slot is None or slot.renewal is None else slot.renewal,
                 ),
                 repeatable=True,
             )
 
-    async def keep(self, slots: Sequence[Slot], *, now: float) -> list[Slot | None]:
-        """Renew slots; in the place of one that another run has now there is ``None``."""
-        kept: list[Slot | None] = []
-        for first in range(0, len(slots), _RENEWED_AT_ONCE):
-            some = slots[first : first + _RENEWED_AT_ONCE]
-            with redis_errors():
-                replies = await self._redis.run_scripts(_KEEP_SLOT, [self._keep_call(each, now) for each in some])
-            for slot, reply in zip(some, replies, strict=True):
-                if isinstance(reply, ResponseError):
-                    raise refused(reply)
-                kept.append(evolve(slot, taken_at=now) if reply == 1 else None)
-        return kept  # noqa: ASYNC910 - nothing in hand, nothing to ask
+    async def keep(self, slots: Sequence[Slot]) -> list[bool]:
+        """Renew slots, each at the time of its ``renewal``. Safe to repeat for the same times.
+
+        Returns:
+            For each whether it is the run's: it was renewed, or was free and taken again.
+        """
+        with redis_errors():
+            replies = await self._redis.run_scripts(_KEEP_SLOT, [self._keep_call(each) for each in slots])
+        for each in replies:
+            if isinstance(each, ResponseError):
+                raise refused(each)
+        return [each == 1 for each in replies]
 
     async def wake(self, waiters: str, limit: int, *, safeguard: str, now: float) -> bool:
         """Take back the slots of dead workers, and let those go on who wait.
@@ -175,10 +180,11 @@ class Slots:
             )
         return reply == 1
 
-    def _keep_call(self, slot: Slot, now: float) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
+    def _keep_call(self, slot: Slot) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
+        renewal = slot.taken_at if slot.renewal is None else slot.renewal
         return (
             (self._keys.slots(slot.gate.name, slot.gate.scope),),
-            (slot.key, slot.gate.limit, slot.taken_at, now, self._seconds_to_live),
+            (slot.key, slot.gate.limit, slot.taken_at, renewal, self._seconds_to_live),
         )
 
     def _safeguard(self, key: str, gate: SlotGate, now: float) -> TaskMessage:

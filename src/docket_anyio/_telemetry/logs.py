@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from docket_anyio._model.admission import Deferred, Dropped, Parked
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery
 from docket_anyio._model.outcome import Failed, Outcome, TimedOut
@@ -69,6 +70,11 @@ class LogInstrument(Instrument):
             case LetGo():
                 arrow, end = "✗", " (lease lost)"
         level = logging.INFO if error is None else logging.ERROR
+        if isinstance(outcome, Deferred | Dropped | Parked):
+            end = f" ({outcome.reason})"
+        if isinstance(outcome, Deferred | Parked):
+            # Whoever waits for long is asked again and again.
+            arrow, level = "⏳", logging.DEBUG
         _LOGGER.log(level, line, arrow, _bracket(duration), _call(delivery), end, exc_info=error, extra=extra)
 
     def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:  # noqa: ARG002 - for counters

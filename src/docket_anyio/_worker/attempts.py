@@ -18,7 +18,9 @@ from docket_anyio._model.codec import dump, load_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import Failed, Outcome, Succeeded
 from docket_anyio._model.settlement import SettlementPolicy
-from docket_anyio._policies.base import RunPolicy
+from docket_anyio._policies.base import AdmissionPolicy, RunPolicy
+from docket_anyio._policies.concurrency import ConcurrencyLimit
+from docket_anyio._worker.admission import Admissions
 from docket_anyio._worker.runs import RunScope
 
 
@@ -27,12 +29,13 @@ class Attempts:
     """Runs bodies, each with values of its own for what its signature asks for."""
 
     _docket: Docket
+    _admissions: Admissions
 
     async def make(self, run: RunScope, task: TaskDefinition) -> tuple[Outcome, Sequence[SettlementPolicy]]:
-        """Run the body of a task.
+        """Run the body of a task, if its signature admits it.
 
         Returns:
-            How it ended, and what its signature says about what happens then.
+            How it ended, or why it was not run, and what its signature says about what happens then.
         """
         message = run.delivery.message
         policies: list[SettlementPolicy] = []
@@ -40,12 +43,29 @@ class Attempts:
             args, kwargs = load_arguments(message.args, message.kwargs, task.name)
             current_docket.set(self._docket)
             current_execution.set(self._execution(run, task, args, kwargs))
+            if (blocked := await self._ask(run, task, args, kwargs)) is not None:
+                return blocked, policies
             values = task.plan.values_for_run(args, kwargs, key=message.key, attempt=message.attempt)
+            slots_key = self._admissions.slots_key(run)
+            if slots_key is not None:
+                values |= {k: v.opened(slots_key) for k, v in values.items() if isinstance(v, ConcurrencyLimit)}
             policies += [each for each in values.values() if isinstance(each, SettlementPolicy)]
             limits = [each for each in values.values() if isinstance(each, RunPolicy)]
             return await _within([run, *limits], lambda: _body(run, task, args, {**kwargs, **values})), policies
         except Exception as error:  # noqa: BLE001 - whatever a user's function raises
             return Failed(error), policies  # noqa: ASYNC910 - private; the start and the settlement are checkpoints
+
+    async def _ask(
+        self, run: RunScope, task: TaskDefinition, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> Outcome | None:
+        arguments = task.plan.arguments(args, kwargs)
+        # A marker that the caller has replaced by an argument limits nothing.
+        policies = [
+            each
+            for name, each in task.plan.markers.items()
+            if isinstance(each, AdmissionPolicy) and arguments.get(name) is each
+        ]
+        return await self._admissions.admit(run, policies, run.delivery.message.task, {**kwargs, **arguments})
 
     def _execution(
         self, run: RunScope, task: TaskDefinition, args: tuple[object, ...], kwargs: dict[str, object]

@@ -10,9 +10,11 @@ from attrs import define, evolve
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.queue import Answer, Ending
+from docket_anyio._broker.slots import SAFEGUARD
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.registry import TaskDefinition
 from docket_anyio._client.supervisor import Supervisor
+from docket_anyio._model.admission import Deferred, Dropped, Parked
 from docket_anyio._model.codec import dump, load_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage, Undecodable
@@ -28,6 +30,7 @@ from docket_anyio._model.settlement import (
     without_successor,
 )
 from docket_anyio._telemetry.instruments import Instruments
+from docket_anyio._worker.admission import Admissions
 from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.runs import ActiveRuns, RunScope
@@ -45,6 +48,8 @@ class Runner:
     _worker: str
     _runs: ActiveRuns
     _attempts: Attempts
+    _admissions: Admissions
+    _safeguard: TaskDefinition
     _fallback: TaskDefinition
     _limits: RunLimits
     _supervisor: Supervisor
@@ -65,6 +70,10 @@ class Runner:
             began = anyio.current_time()
             outcome, policies = await self._attempts.make(run, task)
             duration = timedelta(seconds=anyio.current_time() - began)
+            # Before the settlement: a retry that is due at once is not to find the slot of its key taken.
+            await self._admissions.release(run)
+            if isinstance(outcome, Deferred | Dropped | Parked):
+                self._limits.did_not_begin(delivery.message.key)
             settlement = decide(
                 outcome,
                 policies,
@@ -96,6 +105,8 @@ class Runner:
         self._instruments.entry_discarded(entry.receipt, entry.problem)
 
     def _task(self, delivery: Delivery) -> TaskDefinition:
+        if delivery.message.task == SAFEGUARD:
+            return self._safeguard
         try:
             return self._docket.registry.get(delivery.message.task)
         except UnknownTask:

@@ -13,12 +13,14 @@ from anyio.abc import TaskGroup, TaskStatus
 from attrs import define, field
 
 from docket_anyio._broker.broker import Broker
+from docket_anyio._broker.slots import SAFEGUARD
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.following import StrikeService
 from docket_anyio._client.registry import define_task
 from docket_anyio._client.supervisor import Supervisor
 from docket_anyio._model.outcome import CancelReason
 from docket_anyio._telemetry.instruments import Instruments
+from docket_anyio._worker.admission import Admissions
 from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.cancellations import CancellationListener
 from docket_anyio._worker.consumer import Consumer
@@ -31,6 +33,7 @@ from docket_anyio._worker.runner import Runner
 from docket_anyio._worker.runs import ActiveRuns
 from docket_anyio._worker.seeder import Seeder
 from docket_anyio._worker.settings import WorkerSettings
+from docket_anyio._worker.slots import SlotKeeper
 from docket_anyio.exceptions import DocketError
 
 # After their grace runs are cancelled; this is how long, in seconds, they have to clean up and be settled.
@@ -47,6 +50,7 @@ class Session:
     _broker: Broker = field(init=False)
     _runs: ActiveRuns = field(init=False)
     _supervisor: Supervisor = field(init=False)
+    _slots: SlotKeeper = field(init=False)
     _heartbeat: Heartbeat = field(init=False)
     _ready: Event = field(factory=Event, init=False)
     _stop: Event = field(factory=Event, init=False)
@@ -59,6 +63,7 @@ class Session:
         self._broker = docket.broker
         self._runs = ActiveRuns(settings.concurrency)
         self._supervisor = Supervisor(settings.reconnection_delay, self._instruments)
+        self._slots = SlotKeeper(self._broker, settings, self._runs)
         self._heartbeat = Heartbeat(
             self._broker, settings.name, docket.registry, docket.heartbeat_interval, docket.missed_heartbeats
         )
@@ -122,17 +127,21 @@ class Session:
             ("listening for cancellations", listener.run),
             ("following strikes", StrikeService(self._broker.strikes, self._docket.strikes).run),
             ("renewing leases", leases.run),
+            ("renewing slots", self._slots.run),
             ("heartbeats", self._heartbeat.run),
         ):
             await upkeep.start(self._supervisor.keep_running, name, service)
 
     async def _start_intake(self, intake: TaskGroup, running: TaskGroup, limits: RunLimits) -> None:  # noqa: ASYNC910 - private; waits for the services
+        admissions = Admissions(self._broker, self._supervisor, self._slots)
         runner = Runner(
             self._docket,
             self._broker,
             self._settings.name,
             self._runs,
-            Attempts(self._docket),
+            Attempts(self._docket, admissions),
+            admissions,
+            define_task(SAFEGUARD, self._slots.safeguard_wake),
             define_task("the fallback task", self._settings.fallback_task),
             limits,
             self._supervisor,
