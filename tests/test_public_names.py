@@ -8,9 +8,9 @@ import docket_anyio
 from docket_anyio import abc, dependencies, exceptions, tasks
 
 NAMES = """
-    Agenda Cron Disposition Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress ExecutionState
-    ExponentialRetry LiteralOperator Operator Perpetual Progress ProgressEvent Retry RunningExecution StateEvent
-    StrikeInstruction StrikeList TaskCall Timeout Worker WorkerInfo __version__ testing
+    Agenda ConcurrencyLimit Cooldown Cron Debounce Disposition Docket DocketSnapshot Execution ExecutionCancelled
+    ExecutionProgress ExecutionState ExponentialRetry LiteralOperator Operator Perpetual Progress ProgressEvent RateLimit
+    Retry RunningExecution StateEvent StrikeInstruction StrikeList TaskCall Timeout Worker WorkerInfo __version__ testing
 """.split()
 
 EXCEPTIONS = """
@@ -46,7 +46,10 @@ def test_every_exception_says_when_it_is_raised() -> None:
 
 
 def test_the_names_of_the_other_public_modules() -> None:
-    names = "Cron ExponentialRetry ForcedRetry Perpetual Progress Retry Timeout current_docket current_execution"
+    names = """
+        ConcurrencyLimit Cooldown Cron Debounce ExponentialRetry ForcedRetry Perpetual Progress RateLimit Retry Timeout
+        current_docket current_execution
+    """
     assert sorted(dependencies.__all__) == names.split()
     names = "assert_no_tasks assert_task_count assert_task_not_scheduled assert_task_scheduled"
     assert sorted(docket_anyio.testing.__all__) == names.split()
