@@ -9,8 +9,9 @@ from docket_anyio import abc, dependencies, exceptions, tasks
 
 NAMES = """
     Agenda ConcurrencyLimit Cooldown Cron Debounce Disposition Docket DocketSnapshot Execution ExecutionCancelled
-    ExecutionProgress ExecutionState ExponentialRetry LiteralOperator Operator Perpetual Progress ProgressEvent RateLimit
-    Retry RunningExecution StateEvent StrikeInstruction StrikeList TaskCall Timeout Worker WorkerInfo __version__ testing
+    ExecutionProgress ExecutionState ExponentialRetry LiteralOperator Operator Perpetual Progress ProgressEvent
+    RateLimit Retry RunningExecution StateEvent StrikeInstruction StrikeList TaskCall Timeout Worker WorkerInfo
+    __version__ testing
 """.split()
 
 EXCEPTIONS = """

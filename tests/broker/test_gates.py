@@ -43,10 +43,17 @@ async def test_the_window_is_what_pydocket_keeps(broker: Broker) -> None:
 
 
 async def test_asking_again_counts_once(broker: Broker) -> None:
+    """The answer was lost."""
+    assert await count(broker, "a", 0) is None
     for _ in range(5):
-        assert await count(broker, "a", 0) is None
+        assert await broker.gates.count("a", RATE, asked_at=SECONDS, again=True) is None
     assert await count(broker, "b", 1) is None
     assert await count(broker, "c", 1) == 9
+
+
+async def test_a_retry_in_the_same_millisecond_is_no_answer_that_was_lost(broker: Broker) -> None:
+    assert await count(broker, "a", 0, evolve(RATE, limit=1)) is None
+    assert await count(broker, "a", 0, evolve(RATE, limit=1)) == 10
 
 
 async def test_what_did_not_begin_is_not_counted(broker: Broker) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from attrs import evolve
 
@@ -420,4 +418,4 @@ async def test_no_key_of_a_limit_stays_for_ever(broker: Broker) -> None:
     await leave(broker, holder)
     names = [key async for key in broker.redis.scan_iter(match=f"{slots_key(broker)}*")]
     assert names
-    assert all([await broker.redis.ttl(name) > 0 for name in names])  # noqa: C419 - of awaits
+    assert all([await broker.redis.ttl(name) > 0 for name in names])

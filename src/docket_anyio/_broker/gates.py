@@ -29,8 +29,14 @@ class Gates:
     _redis: Redis
     _keys: Keys
 
-    async def count(self, key: str, gate: RateGate, *, asked_at: float) -> timedelta | None:
-        """Count a run in a sliding window. Safe to repeat with the same ``asked_at``.
+    async def count(self, key: str, gate: RateGate, *, asked_at: float, again: bool = False) -> timedelta | None:
+        """Count a run in a sliding window.
+
+        Args:
+            key: Who asks.
+            gate: What about.
+            asked_at: The time of the first try.
+            again: The answer to an earlier try was lost: it may be counted already.
 
         Returns:
             After how long to ask again, or ``None`` where it may begin.
@@ -39,8 +45,7 @@ class Gates:
             reply = await self._redis.run_script(
                 _COUNT_RUN,
                 (self._keys.rate_window(gate.name, gate.scope),),
-                (_member(key, asked_at), _milliseconds(asked_at), gate.per // _MILLISECOND, gate.limit),
-                repeatable=True,
+                (_member(key, asked_at), _milliseconds(asked_at), gate.per // _MILLISECOND, gate.limit, int(again)),
             )
         return _pause(reply)
 

@@ -39,6 +39,7 @@ class _Question:
     run: RunScope
     asked_at: float
     asks_more: bool = False
+    answer_lost: bool = False
     undo: list[Callable[[], Awaitable[None]]] = field(factory=list[Callable[[], Awaitable[None]]])
     begin: list[Callable[[], Awaitable[None]]] = field(factory=list[Callable[[], Awaitable[None]]])
 
@@ -110,15 +111,27 @@ class Admissions:
         return None if slot is None else self._broker.keys.slots(slot.gate.name, slot.gate.scope)
 
     def _asking(self, question: _Question, gate: Gate) -> Callable[[], Awaitable[Outcome | None]]:
+        question.answer_lost = False
+
+        async def ask() -> Outcome | None:
+            try:
+                return await self._ask(question, gate)
+            except RedisUnavailable as error:
+                question.answer_lost = question.answer_lost or error.maybe_executed
+                raise
+
+        return ask
+
+    async def _ask(self, question: _Question, gate: Gate) -> Outcome | None:
         match gate:
             case DebounceGate():
-                return lambda: self._debounce(question, gate)
+                return await self._debounce(question, gate)
             case CooldownGate():
-                return self._cooling_down(question, gate)
+                return await self._cool_down(question, gate)
             case RateGate():
-                return lambda: self._count(question, gate)
+                return await self._count(question, gate)
             case SlotGate():
-                return lambda: self._take_slot(question, gate)
+                return await self._take_slot(question, gate)
             case _:
                 assert_never(gate)
 
@@ -135,28 +148,22 @@ class Admissions:
         reason = f"debounced for {gate.settle} on {gate.name}"
         return Dropped(reason) if pause == DROP else self._deferred(pause, reason)
 
-    def _cooling_down(self, question: _Question, gate: CooldownGate) -> Callable[[], Awaitable[Outcome | None]]:
-        # What is there already may be of this very run: its first worker has died, or an answer was lost. Rather one
-        # run more than none.
-        may_be_ours = question.run.delivery.redelivered
-
-        async def ask() -> Outcome | None:
-            nonlocal may_be_ours
-            if question.is_retry:
-                return None
-            try:
-                may_begin = await self._broker.gates.begin_cooldown(gate)
-            except RedisUnavailable as error:
-                may_be_ours = may_be_ours or error.maybe_executed
-                raise
-            if may_begin:
-                question.undo.append(lambda: self._broker.gates.end_cooldown(gate))
-            return None if may_begin or may_be_ours else Dropped(f"cooldown of {gate.window} on {gate.name}")
-
-        return ask
+    async def _cool_down(self, question: _Question, gate: CooldownGate) -> Outcome | None:
+        if question.is_retry:
+            return None  # noqa: ASYNC910 - private; the start and the settlement are checkpoints
+        may_begin = await self._broker.gates.begin_cooldown(gate)
+        if may_begin:
+            question.undo.append(lambda: self._broker.gates.end_cooldown(gate))
+        # It may be of this very run, whose first worker has died, or to which the answer was lost. Rather one run more
+        # than none.
+        if may_begin or question.answer_lost or question.run.delivery.redelivered:
+            return None
+        return Dropped(f"cooldown of {gate.window} on {gate.name}")
 
     async def _count(self, question: _Question, gate: RateGate) -> Outcome | None:
-        pause = await self._broker.gates.count(question.key, gate, asked_at=question.asked_at)
+        pause = await self._broker.gates.count(
+            question.key, gate, asked_at=question.asked_at, again=question.answer_lost
+        )
         if pause is None:
             question.undo.append(lambda: self._broker.gates.uncount(question.key, gate, asked_at=question.asked_at))
             return None

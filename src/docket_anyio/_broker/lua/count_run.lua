@@ -1,12 +1,12 @@
 -- count_run: a run is counted in the sliding window of a RateLimit, if it may still begin.
 -- KEYS window
--- ARGV member now_ms per_ms limit
+-- ARGV member now_ms per_ms limit again
+--   again is 1 where the answer to an earlier try was lost
 -- returns 0 where it may begin, else in how many milliseconds to ask again
 
 local window, member, now, per = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', window, '-inf', now - per)
--- It is counted already where the answer to the last try was lost.
-if redis.call('ZSCORE', window, member) then
+if ARGV[5] == '1' and redis.call('ZSCORE', window, member) then
   return 0
 end
 if redis.call('ZCARD', window) < tonumber(ARGV[4]) then
