@@ -92,7 +92,7 @@ async def held(
 ) -> tuple[Delivery, Slot]:
     """A run that has a slot."""
     delivery = await running(broker, evolve(MESSAGE, key=key))
-    slot = await slots(broker).take(delivery, gate, now=at, asked_at=at)
+    slot = await slots(broker).take(delivery, gate, now=at)
     assert isinstance(slot, Slot)
     return delivery, slot
 
@@ -100,7 +100,7 @@ async def held(
 async def park(broker: Broker, delivery: Delivery) -> None:
     """Have a run ask for the slot that another one has."""
     await broker.redis.zadd(broker.keys.slots(ONE_AT_A_TIME.name, None), {"another": SECONDS})
-    await slots(broker).take(delivery, ONE_AT_A_TIME, now=SECONDS, asked_at=SECONDS)
+    await slots(broker).take(delivery, ONE_AT_A_TIME, now=SECONDS)
 
 
 async def wake(broker: Broker) -> None:

@@ -112,6 +112,7 @@ async def every_transition(broker: Broker) -> None:
     await slots(broker).keep([slot])
     await slots(broker).leave(delivery, ONE_AT_A_TIME, slot=slot, now=SECONDS)
     await wake(broker)
+    await slots(broker).forget(KEY)
     await broker.gates.count(KEY, RateGate("send", 1, window), asked_at=SECONDS)
     await broker.gates.debounce(KEY, DebounceGate("send", window), asked_at=SECONDS, keep=False)
     await broker.backlog.survey(NOW)

@@ -25,6 +25,7 @@ _TAKE_SLOT = scripts.load("take_slot")
 _LEAVE_SLOT = scripts.load("leave_slot")
 _KEEP_SLOT = scripts.load("keep_slot")
 _WAKE_WAITERS = scripts.load("wake_waiters")
+_FORGET_WAITER = scripts.load("forget_waiter")
 _WAITERS = ":waiters"
 
 SAFEGUARD: Final = "_safeguard_wake"
@@ -70,8 +71,10 @@ class Slots:
     _keys: Keys
     _redelivery_timeout: timedelta
 
-    async def take(self, delivery: Delivery, gate: SlotGate, *, now: float, asked_at: float) -> Asked | Slot:
-        """Take a slot, or put the delivery where it waits for one. Safe to repeat.
+    async def take(
+        self, delivery: Delivery, gate: SlotGate, *, now: float, asked_at: float | None = None
+    ) -> Asked | Slot:
+        """Take a slot, or put the delivery where it waits for one.
 
         A key has one slot at most: an older run of it that still goes on is waited for.
 
@@ -79,7 +82,7 @@ class Slots:
             delivery: Who asks; its run was started.
             gate: For which slots.
             now: The time, in seconds since the epoch.
-            asked_at: The time of the first try.
+            asked_at: The time of the first try, where its answer was lost.
         """
         keys, message = self._keys, delivery.message
         safeguard = self._safeguard(message.key, gate, now)
@@ -107,7 +110,7 @@ class Slots:
                     GROUP,
                     gate.limit,
                     now,
-                    asked_at,
+                    "" if asked_at is None else asked_at,
                     self._stale(now),
                     abandoned,
                     self._seconds_to_live,
@@ -115,7 +118,6 @@ class Slots:
                     safeguard.when.timestamp(),
                     *encode_message(safeguard),
                 ),
-                repeatable=True,
             )
         asked = Asked(reply)
         return Slot(gate, message.key, message.generation, now) if asked is Asked.ADMITTED else asked
@@ -179,6 +181,13 @@ class Slots:
                 repeatable=True,
             )
         return reply == 1
+
+    async def forget(self, key: str) -> None:
+        """Have a key leave the line if it was cancelled: pydocket's clients leave that to the workers."""
+        with redis_errors():
+            await self._redis.run_script(
+                _FORGET_WAITER, (self._keys.runs(key),), (self._keys.prefix, key), repeatable=True
+            )
 
     def _keep_call(self, slot: Slot) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
         renewal = slot.taken_at if slot.renewal is None else slot.renewal

@@ -171,7 +171,8 @@ class Admissions:
         return Dropped(reason) if gate.drop else self._deferred(pause, reason)
 
     async def _take_slot(self, question: _Question, gate: SlotGate) -> Outcome | None:
-        match await self._slots.take(question.run, gate, asked_at=question.asked_at):
+        asked_at = question.asked_at if question.answer_lost else None
+        match await self._slots.take(question.run, gate, asked_at=asked_at):
             case Asked.ADMITTED:
                 return None
             case Asked.PARKED:

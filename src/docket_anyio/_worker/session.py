@@ -121,7 +121,7 @@ class Session:
         host.cancel_scope.cancel("stopped")
 
     async def _start_upkeep(self, upkeep: TaskGroup) -> None:
-        listener = CancellationListener(self._broker, self._runs)
+        listener = CancellationListener(self._broker, self._runs, self._slots)
         leases = LeaseKeeper(self._broker, self._settings, self._runs)
         for name, service in (
             ("listening for cancellations", listener.run),

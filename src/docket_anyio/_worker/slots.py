@@ -33,14 +33,16 @@ class SlotKeeper:
     _runs: ActiveRuns
     _slots: Slots = field(init=False)
     _held: dict[bytes, Slot] = field(factory=dict[bytes, Slot], init=False)
+    _has_parked: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._slots = self._broker.slots(self._settings.redelivery_timeout)
 
-    async def take(self, run: RunScope, gate: SlotGate, *, asked_at: float) -> Asked:
-        """Take a slot for a run. Safe to repeat."""
+    async def take(self, run: RunScope, gate: SlotGate, *, asked_at: float | None) -> Asked:
+        """Take a slot for a run; ``asked_at`` is the time of the first try, where its answer was lost."""
         answer = await self._slots.take(run.delivery, gate, now=self._broker.clock.timestamp(), asked_at=asked_at)
         if not isinstance(answer, Slot):
+            self._has_parked = self._has_parked or answer is Asked.PARKED
             return answer
         self._held[run.delivery.receipt] = answer
         return Asked.ADMITTED
@@ -50,6 +52,11 @@ class SlotKeeper:
         slot = self._held.get(run.delivery.receipt)
         await self._slots.leave(run.delivery, gate, slot=slot, now=self._broker.clock.timestamp())
         self._held.pop(run.delivery.receipt, None)
+
+    async def forget(self, key: str) -> None:  # noqa: ASYNC910 - the caller goes on to wait
+        """Have a key that was cancelled leave the line, if any has been put there from here."""
+        if self._has_parked:
+            await self._slots.forget(key)
 
     def slot_of(self, run: RunScope) -> Slot | None:
         """Return the slot that a run holds."""

@@ -92,7 +92,7 @@ local function place(keys, key, when, immediate, message)
   message[#message + 1] = 'generation'
   message[#message + 1] = tostring(generation)
   redis.call('HDEL', keys.runs, 'worker', 'started_at', 'completed_at', 'error', 'result_key', 'stream_id',
-    'waiter_stream', 'waiter_entry_id', 'woken_from', 'woken_limit')
+    'waiter_stream', 'waiter_entry_id', 'woken_from', 'woken_limit', 'woken')
   redis.call('HSET', keys.runs, 'when', when, 'known', when,
     'function', message[6], 'args', message[8], 'kwargs', message[10])
   if immediate then

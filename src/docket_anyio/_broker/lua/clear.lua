@@ -13,7 +13,7 @@ local function cancel(key)
   redis.call('DEL', prefix .. ':known:' .. key, prefix .. ':stream-id:' .. key)
   if state == 'scheduled' or state == 'queued' then
     leave_line(prefix, runs, key)
-    redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit')
+    redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit', 'woken')
     redis.call('HSET', runs, 'state', 'cancelled', 'completed_at', completed_at)
     redis.call('DEL', prefix .. ':progress:' .. key)
     redis.call('PUBLISH', prefix .. ':state:' .. key, state_event(key, 'cancelled', 'completed_at', completed_at))

@@ -19,7 +19,7 @@ local state = redis.call('HGET', runs, 'state')
 if state ~= 'running' and not (pending and (state == 'cancelled' or state == 'queued')) then
   return 'gone'
 end
-redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit')
+redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit', 'woken')
 drop_progress(KEYS[2], generation)
 redis.call('HSET', runs, 'state', ARGV[5], 'completed_at', ARGV[6])
 if ARGV[9] ~= '' then

@@ -8,7 +8,8 @@ if superseded(runs, generation) then
   acknowledge(KEYS[6], ARGV[4], ARGV[3])
   return 'superseded'
 end
-local state = redis.call('HGET', runs, 'state')
+local record = redis.call('HMGET', runs, 'state', 'known', 'stream_id')
+local state = record[1]
 if ended(state, generation) then
   acknowledge(KEYS[6], ARGV[4], ARGV[3])
   return 'gone'
@@ -17,6 +18,10 @@ if state == 'cancelled' then
   acknowledge(KEYS[6], ARGV[4], ARGV[3])
   conclude_cancelled(runs, KEYS[5], ARGV[1], ARGV[8])
   return 'cancelled'
+end
+if state == 'queued' and record[3] and not record[2] then
+  -- Woken from the line for a slot, by pydocket or by us: it is not to stand behind those who came later.
+  redis.call('HSET', runs, 'woken', '1')
 end
 redis.call('HSET', runs, 'state', 'running', 'worker', ARGV[5], 'started_at', ARGV[6])
 redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit')

@@ -1,7 +1,8 @@
 -- take_slot: a run takes a slot of a ConcurrencyLimit, or waits for one on the stream of waiters.
 -- KEYS slots runs stream progress state_channel safeguard_runs safeguard_parked queue wake_channel
 -- ARGV prefix key generation receipt group limit now asked_at stale abandoned seconds event due safeguard...
---   asked_at is the time of the first try, abandoned from when on a slot of the same key may be taken over
+--   asked_at is the time of the first try if an answer was lost, else empty; a slot of the same key that was not
+--   renewed since abandoned is taken over
 -- returns "admitted" | "parked" | "superseded" | "cancelled" | "gone"
 
 local slots, runs, stream = KEYS[1], KEYS[2], KEYS[3]
@@ -10,28 +11,30 @@ local max, now, asked_at, stale, abandoned = tonumber(ARGV[6]), ARGV[7], tonumbe
 local limit = limit_of(slots, prefix)
 
 local function take()
+  redis.call('HDEL', runs, 'woken')
   redis.call('ZADD', slots, now, key)
   redis.call('EXPIRE', slots, ARGV[11])
   return 'admitted'
 end
 
-local came = redis.call('HGET', limit.woken, key) == generation
-if came then
+local came = redis.call('HGET', runs, 'woken')
+if redis.call('HGET', limit.woken, key) == generation then
   redis.call('HDEL', limit.woken, key)
+  came = true
 end
 local held = redis.call('ZSCORE', slots, key)
 if held then
   held = tonumber(held)
   -- A try whose answer was lost, or a run whose worker has died. Else an older run of the key goes on.
-  if held >= asked_at or held <= abandoned then
+  if (asked_at and held >= asked_at) or held <= abandoned then
     return take()
   end
 else
   if redis.call('ZCARD', slots) >= max then
     redis.call('ZREMRANGEBYSCORE', slots, '-inf', stale)
   end
-  local queues = not came and redis.call('XLEN', limit.waiters) > 0
-  if not queues and free_slots(limit, max) > 0 then
+  local room = came and max - redis.call('ZCARD', slots) or free_slots(limit, max)
+  if room > 0 and (came or redis.call('XLEN', limit.waiters) == 0) then
     return take()
   end
 end
@@ -54,7 +57,7 @@ set_field(message, 'generation', tostring(redis.call('HINCRBY', runs, 'generatio
 local id = redis.call('XADD', limit.waiters, '*', unpack(message))
 redis.call('HSET', runs, 'state', 'scheduled', 'waiter_stream', limit.waiters, 'waiter_entry_id', id,
   'function', field(message, 'function'), 'args', field(message, 'args'), 'kwargs', field(message, 'kwargs'))
-redis.call('HDEL', runs, 'stream_id', 'worker', 'started_at')
+redis.call('HDEL', runs, 'stream_id', 'worker', 'started_at', 'woken')
 drop_progress(KEYS[4], generation)
 publish(KEYS[5], ARGV[12])
 begin_anew(KEYS[6])
