@@ -72,7 +72,7 @@ def test_limit(fleet: Fleet, task: str) -> None:
     assert set(fleet.journal.count("start").values()) == {1}
     most = most_at_once(fleet)
     if task in LIMITS:
-        assert most == LIMITS[task]
+        assert most <= LIMITS[task]
     assert fleet.docket.leftovers() == []
     seconds = duration(fleet)
     print(

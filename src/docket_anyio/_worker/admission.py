@@ -99,7 +99,7 @@ class Admissions:
             await self._until_done(begin)
         return None  # noqa: ASYNC910 - the start and the settlement are checkpoints
 
-    async def release(self, run: RunScope) -> None:
+    async def release(self, run: RunScope) -> None:  # noqa: ASYNC910 - the start and the settlement are checkpoints
         """Give back what a run holds, once its body has ended."""
         slot = self._slots.slot_of(run)
         if slot is not None:
@@ -122,7 +122,7 @@ class Admissions:
 
         return ask
 
-    async def _ask(self, question: _Question, gate: Gate) -> Outcome | None:
+    async def _ask(self, question: _Question, gate: Gate) -> Outcome | None:  # noqa: ASYNC910 - private; the start and the settlement are checkpoints
         match gate:
             case DebounceGate():
                 return await self._debounce(question, gate)
