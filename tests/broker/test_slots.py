@@ -419,3 +419,15 @@ async def test_no_key_of_a_limit_stays_for_ever(broker: Broker) -> None:
     names = [key async for key in broker.redis.scan_iter(match=f"{slots_key(broker)}*")]
     assert names
     assert all([await broker.redis.ttl(name) > 0 for name in names])
+
+
+async def test_a_safeguard_that_its_worker_has_begun_leaves_nothing_when_it_is_not_needed(broker: Broker) -> None:
+    """The worker died, and the record went with the wait."""
+    holder = await held(broker, "a")
+    await parked(broker, KEY)
+    await broker.queue.promote(MUCH_LATER, limit=10)
+    safeguard = await claim(broker)
+    await broker.queue.start(safeguard, "dead", NOW)
+    await leave(broker, holder)
+    assert await broker.queue.start(evolve(safeguard, redelivered=True), "W", NOW) is Answer.SUPERSEDED
+    assert not await broker.redis.exists(broker.keys.progress(SAFEGUARD))

@@ -16,6 +16,8 @@ COUNT = 2000 if FULL else 200
 PLACES = 20
 SECONDS = 0.02
 LIMITS = {"alone": 1, "three": 3}
+# Each that waits has a safeguard in every redelivery timeout: with thousands of them a second is too short.
+REDELIVERY = "5s" if FULL else "1s"
 
 
 def start_workers(fleet: Fleet, count: int, **options: object) -> list[Process]:
@@ -84,7 +86,7 @@ def test_limit(fleet: Fleet, task: str) -> None:
 @pytest.mark.parametrize("task", LIMITS)
 def test_limit_when_killed(fleet: Fleet, task: str) -> None:
     """``kill -9`` of one worker in the middle: the limit holds, and the slots of the dead come back."""
-    workers = start_workers(fleet, 3, redelivery_timeout="1s")
+    workers = start_workers(fleet, 3, redelivery_timeout=REDELIVERY)
     producer = fleet.start_producer(COUNT, task=task, seconds=SECONDS * 2, places=PLACES)
     killed, *others = workers
 

@@ -149,7 +149,7 @@ end
 local function drop_safeguard(prefix, key)
   local safeguard = safeguard_of(key)
   redis.call('ZREM', prefix .. ':queue', safeguard)
-  redis.call('DEL', prefix .. ':' .. safeguard, prefix .. ':runs:' .. safeguard)
+  redis.call('DEL', prefix .. ':' .. safeguard, prefix .. ':runs:' .. safeguard, prefix .. ':progress:' .. safeguard)
 end
 
 -- Where a key waits for a slot, and as which entry. A replace by pydocket leaves both in the record, and `known` with them.

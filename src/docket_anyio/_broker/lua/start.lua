@@ -6,6 +6,8 @@
 local runs, generation = KEYS[1], ARGV[2]
 if superseded(runs, generation) then
   acknowledge(KEYS[6], ARGV[4], ARGV[3])
+  -- Of a worker that has begun the run before and died.
+  drop_progress(KEYS[2], generation)
   return 'superseded'
 end
 local record = redis.call('HMGET', runs, 'state', 'known', 'stream_id')
