@@ -8,11 +8,12 @@ import docket_anyio
 from docket_anyio import abc, dependencies, exceptions, instrumentation, tasks
 
 NAMES = """
-    Agenda Annotation CallArgument Cron CurrentDocket CurrentExecution CurrentWorker CycleError Depends Disposition
-    Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress ExecutionState ExecutionTasks
-    ExponentialRetry LiteralOperator Logged Operator Perpetual Progress ProgressEvent Restore Retry RunningExecution
-    Shared StateEvent Strike StrikeInstruction StrikeList TaskArgument TaskCall TaskCollection TaskFunction TaskKey
-    TaskLogger Timeout Worker WorkerInfo __version__ compact_signature get_signature testing
+    Agenda Annotation CallArgument ConcurrencyLimit Cooldown Cron CurrentDocket CurrentExecution CurrentWorker
+    CycleError Debounce Depends Disposition Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress
+    ExecutionState ExecutionTasks ExponentialRetry LiteralOperator Logged Operator Perpetual Progress ProgressEvent
+    RateLimit Restore Retry RunningExecution Shared StateEvent Strike StrikeInstruction StrikeList TaskArgument
+    TaskCall TaskCollection TaskFunction TaskKey TaskLogger Timeout Worker WorkerInfo __version__ compact_signature
+    get_signature testing
 """.split()
 
 EXCEPTIONS = """
@@ -52,12 +53,13 @@ def test_every_exception_says_when_it_is_raised() -> None:
 
 def test_the_names_of_the_other_public_modules() -> None:
     names = """
-        AdmissionBlocked Annotation CallArgument CancellationHandler CompletionHandler ConcurrencyBlocked Cron
-        CurrentDocket CurrentExecution CurrentWorker CycleError Dependency DependencyFunction Depends
-        ExecutionTasks ExponentialRetry FailedDependency FailureHandler ForcedRetry Logged Middleware Perpetual
-        Progress Provided Provider Retry Runtime Shared SharedContext TaskArgument TaskKey TaskLogger
-        TaskOutcome Timeout _Depends _parameter_cache current_docket current_execution current_worker
-        get_annotation_dependencies get_dependency_parameters get_single_dependency_of_type
+        AdmissionBlocked Annotation CallArgument CancellationHandler CompletionHandler ConcurrencyBlocked
+        ConcurrencyLimit Cooldown Cron CurrentDocket CurrentExecution CurrentWorker CycleError Debounce Dependency
+        DependencyFunction Depends ExecutionTasks ExponentialRetry FailedDependency FailureHandler ForcedRetry Logged
+        Middleware Perpetual Progress Provided Provider RateLimit Retry Runtime Shared SharedContext TaskArgument
+        TaskKey TaskLogger TaskOutcome Timeout _Depends _parameter_cache current_docket current_execution
+        current_worker format_duration get_annotation_dependencies get_dependency_parameters
+        get_single_dependency_of_type
         get_single_dependency_parameter_of_type resolved_dependencies validate_dependencies
     """
     assert sorted(dependencies.__all__) == sorted(names.split())
@@ -66,5 +68,4 @@ def test_the_names_of_the_other_public_modules() -> None:
     assert sorted(tasks.__all__) == ["default_fallback_task", "fail", "sleep", "standard_tasks", "trace"]
     assert [each.__name__ for each in tasks.standard_tasks] == ["trace", "fail", "sleep"]
     assert all(hasattr(abc, name) for name in ("CredentialProvider", "Instrument", "ResultStorage"))
-    assert hasattr(abc, "Instrument")
     assert all(hasattr(instrumentation, name) for name in instrumentation.__all__)

@@ -38,8 +38,12 @@ from docket_anyio._model.strikes import Operator as Operator
 from docket_anyio._model.strikes import Restore as Restore
 from docket_anyio._model.strikes import Strike as Strike
 from docket_anyio._model.strikes import StrikeInstruction as StrikeInstruction
+from docket_anyio._policies.concurrency import ConcurrencyLimit as ConcurrencyLimit
+from docket_anyio._policies.cooldown import Cooldown as Cooldown
+from docket_anyio._policies.debounce import Debounce as Debounce
 from docket_anyio._policies.perpetual import Cron as Cron
 from docket_anyio._policies.perpetual import Perpetual as Perpetual
+from docket_anyio._policies.ratelimit import RateLimit as RateLimit
 from docket_anyio._policies.retry import ExponentialRetry as ExponentialRetry
 from docket_anyio._policies.retry import Retry as Retry
 from docket_anyio._policies.task_group import ExecutionTasks as ExecutionTasks
@@ -54,11 +58,14 @@ __all__ = [
     "Agenda",
     "Annotation",
     "CallArgument",
+    "ConcurrencyLimit",
+    "Cooldown",
     "Cron",
     "CurrentDocket",
     "CurrentExecution",
     "CurrentWorker",
     "CycleError",
+    "Debounce",
     "Depends",
     "Disposition",
     "Docket",
@@ -75,6 +82,7 @@ __all__ = [
     "Perpetual",
     "Progress",
     "ProgressEvent",
+    "RateLimit",
     "Restore",
     "Retry",
     "RunningExecution",
@@ -85,10 +93,10 @@ __all__ = [
     "StrikeList",
     "TaskArgument",
     "TaskCall",
-    "TaskKey",
-    "TaskLogger",
     "TaskCollection",
     "TaskFunction",
+    "TaskKey",
+    "TaskLogger",
     "Timeout",
     "Worker",
     "WorkerInfo",

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Protocol
 
+from docket_anyio._model.admission import Deferred as Deferred
+from docket_anyio._model.admission import Dropped as Dropped
+from docket_anyio._model.admission import Parked as Parked
 from docket_anyio._model.message import Delivery as Delivery
 from docket_anyio._model.message import DropReason as DropReason
 from docket_anyio._model.message import TaskMessage as TaskMessage
@@ -14,6 +17,7 @@ from docket_anyio._model.outcome import Failed as Failed
 from docket_anyio._model.outcome import LeaseLost as LeaseLost
 from docket_anyio._model.outcome import Outcome as Outcome
 from docket_anyio._model.outcome import ShutDown as ShutDown
+from docket_anyio._model.outcome import SlotLost as SlotLost
 from docket_anyio._model.outcome import Succeeded as Succeeded
 from docket_anyio._model.outcome import TimedOut as TimedOut
 from docket_anyio._model.settlement import Again as Again

@@ -36,13 +36,18 @@ from docket_anyio._injection.lookup import (
 )
 from docket_anyio._injection.shared import Shared as Shared
 from docket_anyio._injection.shared import open_shared_values as SharedContext  # noqa: N812 - pydocket's name, and used as one uses a class
+from docket_anyio._policies.concurrency import ConcurrencyLimit as ConcurrencyLimit
+from docket_anyio._policies.cooldown import Cooldown as Cooldown
+from docket_anyio._policies.debounce import Debounce as Debounce
 from docket_anyio._policies.perpetual import Cron as Cron
 from docket_anyio._policies.perpetual import Perpetual as Perpetual
+from docket_anyio._policies.ratelimit import RateLimit as RateLimit
 from docket_anyio._policies.retry import ExponentialRetry as ExponentialRetry
 from docket_anyio._policies.retry import ForcedRetry as ForcedRetry
 from docket_anyio._policies.retry import Retry as Retry
 from docket_anyio._policies.task_group import ExecutionTasks as ExecutionTasks
 from docket_anyio._policies.timeout import Timeout as Timeout
+from docket_anyio._telemetry.logs import format_duration as format_duration
 from docket_anyio._worker.current import CurrentWorker as CurrentWorker
 from docket_anyio._worker.current import TaskLogger as TaskLogger
 from docket_anyio._worker.resolving import resolved_dependencies as resolved_dependencies
@@ -58,11 +63,14 @@ __all__ = [
     "CancellationHandler",
     "CompletionHandler",
     "ConcurrencyBlocked",
+    "ConcurrencyLimit",
+    "Cooldown",
     "Cron",
     "CurrentDocket",
     "CurrentExecution",
     "CurrentWorker",
     "CycleError",
+    "Debounce",
     "Dependency",
     "DependencyFunction",
     "Depends",
@@ -77,6 +85,7 @@ __all__ = [
     "Progress",
     "Provided",
     "Provider",
+    "RateLimit",
     "Retry",
     "Runtime",
     "Shared",
@@ -91,6 +100,7 @@ __all__ = [
     "current_docket",
     "current_execution",
     "current_worker",
+    "format_duration",
     "get_annotation_dependencies",
     "get_dependency_parameters",
     "get_single_dependency_of_type",

@@ -13,6 +13,8 @@ from attrs import evolve
 from docket_anyio._broker.answers import Answer, Ending
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.keys import Keys
+from docket_anyio._broker.slots import Slot, Slots
+from docket_anyio._model.admission import SlotGate
 from docket_anyio._model.codec import dump_arguments
 from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._model.message import Delivery, TaskMessage
@@ -33,6 +35,10 @@ ENDINGS = {
     Step.FAIL: Ending(ExecutionState.FAILED, error="ValueError: nö", result=b"error"),
     Step.STOP: Ending(ExecutionState.CANCELLED),
 }
+
+REDELIVERY = timedelta(minutes=1)
+ONE_AT_A_TIME = SlotGate("send", 1)
+SECONDS = NOW.timestamp()
 
 
 @asynccontextmanager
@@ -80,6 +86,33 @@ async def ended(broker: Broker, step: Step = Step.COMPLETE) -> Delivery:
     delivery = await running(broker)
     assert await broker.queue.settle(delivery, ENDINGS[step], NOW) is Answer.SETTLED
     return delivery
+
+
+def slots(broker: Broker) -> Slots:
+    return broker.slots(REDELIVERY)
+
+
+async def held(
+    broker: Broker, key: str, *, at: float = SECONDS, gate: SlotGate = ONE_AT_A_TIME
+) -> tuple[Delivery, Slot]:
+    """A run that has a slot."""
+    delivery = await running(broker, evolve(MESSAGE, key=key))
+    slot = await slots(broker).take(delivery, gate, now=at)
+    assert isinstance(slot, Slot)
+    return delivery, slot
+
+
+async def park(broker: Broker, delivery: Delivery) -> None:
+    """Have a run ask for the slot that another one has."""
+    await broker.redis.zadd(broker.keys.slots(ONE_AT_A_TIME.name, None), {"another": SECONDS})
+    await slots(broker).take(delivery, ONE_AT_A_TIME, now=SECONDS)
+
+
+async def wake(broker: Broker) -> None:
+    """Have the other one vanish, and the safeguard of the first one run."""
+    await broker.redis.delete(broker.keys.slots(ONE_AT_A_TIME.name, None))
+    waiters = f"{broker.keys.slots(ONE_AT_A_TIME.name, None)}:waiters"
+    await slots(broker).wake(waiters, 1, safeguard=f"__safeguard__:{KEY}", now=SECONDS)
 
 
 async def state_of(broker: Broker, key: str = KEY) -> ExecutionState | None:

@@ -525,3 +525,12 @@ async def test_a_docket_is_empty_when_nothing_waits_or_runs(broker: Broker) -> N
     assert not await broker.queue.is_empty()
     await broker.queue.settle(delivery, ENDINGS[Step.COMPLETE], LATER)
     assert await broker.queue.is_empty()
+
+
+async def test_a_run_that_is_superseded_as_it_is_delivered_again_leaves_no_progress(broker: Broker) -> None:
+    """Its worker died, and its record is gone: nobody else would delete the progress."""
+    delivery = await running(broker)
+    await broker.redis.delete(broker.keys.runs(KEY))
+    await take_over(broker, delivery, "W2")
+    assert await broker.queue.start(delivery, "W2", NOW) is Answer.SUPERSEDED
+    assert not await broker.redis.exists(broker.keys.progress(KEY))

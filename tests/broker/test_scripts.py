@@ -13,10 +13,25 @@ from attrs import define, evolve, field
 from docket_anyio._broker import scripts
 from docket_anyio._broker.broker import Broker
 from docket_anyio._clock import ServerClock
+from docket_anyio._model.admission import DebounceGate, RateGate
 from docket_anyio._model.lifecycle import Step
 from docket_anyio._redis.client import Redis
 from docket_anyio._redis.transport import BlockingConnection, Command, Reply, Subscription, Transport
-from tests.broker.brokers import ENDINGS, KEY, LATER, MESSAGE, NOW, PARKED, claim, running
+from tests.broker.brokers import (
+    ENDINGS,
+    KEY,
+    LATER,
+    MESSAGE,
+    NOW,
+    ONE_AT_A_TIME,
+    PARKED,
+    SECONDS,
+    claim,
+    held,
+    running,
+    slots,
+    wake,
+)
 
 FOLDER = files("docket_anyio._broker") / "lua"
 NAMES = sorted(each.name.removesuffix(".lua") for each in FOLDER.iterdir() if not each.name.startswith("_"))
@@ -35,12 +50,17 @@ class Recording:
         return self._inner.clock
 
     async def execute(self, command: Command, *, repeatable: bool = False) -> Reply:
+        self._note(command)
+        return await self._inner.execute(command, repeatable=repeatable)
+
+    def _note(self, command: Command) -> None:
         if command[0] == "EVALSHA":
             keys = int(command[2])
             self.calls.append((self._names[str(command[1])], keys, len(command) - 3 - keys))
-        return await self._inner.execute(command, repeatable=repeatable)
 
     async def execute_all(self, commands: list[Command], *, repeatable: bool = False) -> list[Reply]:
+        for command in commands:
+            self._note(command)
         return await self._inner.execute_all(commands, repeatable=repeatable)
 
     def open_blocking(self) -> AbstractAsyncContextManager[BlockingConnection]:
@@ -88,6 +108,13 @@ async def every_transition(broker: Broker) -> None:
         await intake.take_sweep(window)
     async with broker.locks.try_automatic(window):
         pass
+    delivery, slot = await held(broker, "first")
+    await slots(broker).keep([slot])
+    await slots(broker).leave(delivery, ONE_AT_A_TIME, slot=slot, now=SECONDS)
+    await wake(broker)
+    await slots(broker).forget(KEY)
+    await broker.gates.count(KEY, RateGate("send", 1, window), asked_at=SECONDS)
+    await broker.gates.debounce(KEY, DebounceGate("send", window), asked_at=SECONDS, keep=False)
     await broker.backlog.survey(NOW)
     await broker.backlog.clear(NOW)
 

@@ -19,10 +19,12 @@ from tests.broker.brokers import (
     NOW,
     PARKED,
     ended,
+    park,
     queued,
     running,
     state_of,
     take_over,
+    wake,
 )
 
 STATES = (None, *ExecutionState)
@@ -44,6 +46,9 @@ async def _absent(broker: Broker, step: Step) -> Delivery:
 
 async def _scheduled(broker: Broker, step: Step) -> Delivery:
     delivery = await running(broker)
+    if step is Step.WAKE:
+        await park(broker, delivery)
+        return delivery
     await broker.queue.schedule(PARKED, due=False, replace=True)
     return delivery
 
@@ -107,6 +112,10 @@ async def take(scene: Scene, step: Step) -> None:
             await queue.again(delivery, evolve(delivery.message, attempt=2, when=LATER), NOW, due=False)
         case Step.HAND_BACK:
             await queue.hand_back(delivery, "W")
+        case Step.PARK:
+            await park(scene.broker, delivery)
+        case Step.WAKE:
+            await wake(scene.broker)
         case Step.CANCEL:
             await queue.cancel(KEY, NOW)
         case Step.CLEAR:

@@ -27,6 +27,7 @@ parser.add_argument("--count", type=int, help="how many tasks")
 parser.add_argument("--over", type=float, default=0.0, help="every second task is due within so many seconds")
 parser.add_argument("--task", default="work")
 parser.add_argument("--seconds", type=float, default=0.0, help="how long a task takes")
+parser.add_argument("--places", type=int, default=0, help="over how many places the tasks are spread, if at all")
 parser.add_argument("--lanes", type=int, default=100, help="how many add at once")
 parser.add_argument("--persist", action="store_true", help="ask again where Redis is away")
 options = parser.parse_args()
@@ -49,7 +50,9 @@ async def add(docket: Docket, number: int) -> Execution[int]:
     when = None
     if number % 2 and options.over:
         when = datetime.now(UTC) + timedelta(seconds=options.over * number / options.count)
-    execution = await persist("add", number, lambda: docket.add(task, when, f"task-{number}")(number, options.seconds))
+    place = (f"place-{number % options.places}",) if options.places else ()
+    add_it = docket.add(task, when, f"task-{number}")
+    execution = await persist("add", number, lambda: add_it(number, options.seconds, *place))
     journal.write("added", number, 0.0 if when is None else when.timestamp())
     return execution
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 
-from docket_anyio import Retry
+from docket_anyio import ConcurrencyLimit, Retry
 from tests.journal import Journal
 
 JOURNAL = "TEST_JOURNAL"
@@ -47,5 +47,27 @@ async def fail_then_stay(number: int, seconds: float, retry: Retry = Retry(attem
     return retry.attempt
 
 
-tasks = [work, fail_then_stay]
+async def _stay(number: int, seconds: float, where: str) -> int:
+    journal().write("start", number, where)
+    await anyio.sleep(seconds)
+    journal().write("end", number, where)
+    return number * number
+
+
+async def alone(number: int, seconds: float, where: str, limit: ConcurrencyLimit = ConcurrencyLimit("where", 1)) -> int:
+    """Run where nobody else of the same place does."""
+    return await _stay(number, seconds, where)
+
+
+async def three(number: int, seconds: float, where: str, limit: ConcurrencyLimit = ConcurrencyLimit("where", 3)) -> int:
+    """Run with two others of the same place at most."""
+    return await _stay(number, seconds, where)
+
+
+async def free(number: int, seconds: float, where: str) -> int:
+    """Run with any number of others."""
+    return await _stay(number, seconds, where)
+
+
+tasks = [work, fail_then_stay, alone, three, free]
 die_with_the_tests()

@@ -81,7 +81,39 @@ def make_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[A
         await progress.increment(4)
         return "done"
 
-    return [echo, nothing, boom, flaky, flaky_later, hold, baton, baton_held, farewell, report]
+    limited = make_limited_tasks(library, journal)
+    return [echo, nothing, boom, flaky, flaky_later, hold, baton, baton_held, farewell, report, *limited]
+
+
+def make_limited_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[Any]]]:
+    """Return tasks that do not always run at once."""
+
+    async def share(number: int, seconds: float, where: str, limit: Any = library.ConcurrencyLimit("where", 2)) -> int:
+        journal.write(f"begin-{where}", number)
+        await anyio.sleep(seconds)
+        journal.write(f"end-{where}", number)
+        return number
+
+    async def hold_slot(number: int, path: str, limit: Any = library.ConcurrencyLimit("path")) -> int:
+        """Hold the only slot until a file is there."""
+        journal.write("hold_slot", number)
+        while not os.path.exists(path):  # noqa: ASYNC110, ASYNC240, PTH110 - opened by another process
+            await anyio.sleep(0.01)
+        return number
+
+    async def rated(number: int, rate: Any = library.RateLimit(3, per=timedelta(seconds=0.5))) -> int:
+        journal.write("rated", number)
+        return number
+
+    async def cooled(number: int, cooldown: Any = library.Cooldown(timedelta(seconds=30))) -> int:
+        journal.write("cooled", number)
+        return number
+
+    async def debounced(number: int, debounce: Any = library.Debounce(timedelta(seconds=0.4))) -> int:
+        journal.write("debounced", number)
+        return number
+
+    return [share, hold_slot, rated, cooled, debounced]
 
 
 def make_automatic_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[Any]]]:

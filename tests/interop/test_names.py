@@ -40,13 +40,6 @@ SECOND_LEVEL = {
     """,
 }
 
-# What dependencies and admission bring (issue 4). This set is to become empty.
-STILL_TO_COME = frozenset(
-    """
-    ConcurrencyLimit Cooldown Debounce RateLimit format_duration
-    """.split()
-)
-
 CALLABLES = """
     Agenda.add Agenda.clear Agenda.scatter
     Docket Docket.add Docket.add_many Docket.call Docket.cancel Docket.cancel_channel Docket.clear Docket.get_execution
@@ -58,7 +51,8 @@ CALLABLES = """
     Execution.get_argument Execution.get_result Execution.is_superseded Execution.mark_as_cancelled
     Execution.mark_as_completed Execution.mark_as_failed Execution.schedule Execution.specific_labels
     Execution.subscribe Execution.sync
-    Cron ExponentialRetry Perpetual Retry Timeout
+    ConcurrencyLimit Cooldown Cron Debounce Depends ExponentialRetry Logged Perpetual RateLimit Retry Shared
+    TaskArgument Timeout
     StrikeList StrikeList.add_condition StrikeList.is_stricken StrikeList.remove_condition StrikeList.restore
     StrikeList.send_instruction StrikeList.strike StrikeList.update StrikeList.wait_for_strikes_loaded
     Worker Worker.labels Worker.run Worker.run_at_most Worker.run_forever Worker.run_until_finished
@@ -90,8 +84,7 @@ def found(path: str, module: str = "") -> Any:
 def test_each_name_of_the_package() -> None:
     ours = importlib.import_module("docket_anyio")
     missing = {name for name in importlib.import_module("docket").__all__ if not hasattr(ours, name)}
-    assert missing <= STILL_TO_COME
-    assert {name for name in missing if name in ours.__all__} == set()
+    assert missing == set()
 
 
 @pytest.mark.parametrize(("theirs", "ours"), SECOND_LEVEL)
@@ -99,12 +92,7 @@ def test_each_name_of_the_second_level(theirs: str, ours: str) -> None:
     names = SECOND_LEVEL[theirs, ours].split()
     public = {*dir(importlib.import_module(ours))}
     assert {name for name in names if not hasattr(importlib.import_module(theirs), name)} == set()
-    assert {name for name in names if name not in public} <= STILL_TO_COME
-
-
-def test_nothing_that_is_there_is_still_to_come() -> None:
-    there = {*dir(importlib.import_module("docket_anyio")), *dir(importlib.import_module("docket_anyio.dependencies"))}
-    assert there & STILL_TO_COME == set()
+    assert {name for name in names if name not in public} == set()
 
 
 @pytest.mark.parametrize("path", CALLABLES)

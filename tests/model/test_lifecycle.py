@@ -39,6 +39,8 @@ def test_three_states_are_the_end(state: ExecutionState) -> None:
         (Step.AGAIN_NOW, (RUNNING,), QUEUED),
         (Step.AGAIN_LATER, (RUNNING,), SCHEDULED),
         (Step.HAND_BACK, (QUEUED, RUNNING), QUEUED),
+        (Step.PARK, (RUNNING,), SCHEDULED),
+        (Step.WAKE, (SCHEDULED,), QUEUED),
         (Step.CANCEL, (None, SCHEDULED, QUEUED, RUNNING), CANCELLED),
         (Step.CLEAR, (SCHEDULED, QUEUED), CANCELLED),
     ],

@@ -10,8 +10,9 @@ import pytest
 from attrs import evolve, frozen
 
 from docket_anyio import Cron, ExponentialRetry, Perpetual, Retry
+from docket_anyio._model.admission import Deferred, Dropped, Parked
 from docket_anyio._model.lifecycle import ExecutionState
-from docket_anyio._model.outcome import Cancelled, Failed, LeaseLost, Outcome, ShutDown, Succeeded, TimedOut
+from docket_anyio._model.outcome import Cancelled, Failed, LeaseLost, Outcome, ShutDown, SlotLost, Succeeded, TimedOut
 from docket_anyio._model.settlement import (
     Again,
     Attempt,
@@ -34,7 +35,11 @@ FAILED = Finish(ExecutionState.FAILED, error=ERROR)
 TIMED_OUT = Finish(ExecutionState.FAILED, error=LATE)
 CANCELLED = Finish(ExecutionState.CANCELLED)
 RETRY = Retry(attempts=3, delay=timedelta(seconds=30))
-OUTCOMES = [Succeeded(b"result"), Failed(ERROR), TimedOut(LATE), Cancelled(), ShutDown(), LeaseLost()]
+OUTCOMES = [
+    Succeeded(b"result"), Failed(ERROR), TimedOut(LATE), Cancelled(), ShutDown(), SlotLost(), LeaseLost(),
+    Dropped("cooldown"), Parked("no slot"),
+]  # fmt: skip
+SETTLEMENTS = [COMPLETED, FAILED, TIMED_OUT, CANCELLED, HandBack(), HandBack(), LetGo(), CANCELLED, LetGo()]
 
 
 @frozen
@@ -69,7 +74,7 @@ def settle(
 @pytest.mark.parametrize("policies", [(), (Never(),)], ids=["none", "without an opinion"])
 @pytest.mark.parametrize(
     ("outcome", "settlement"),
-    list(zip(OUTCOMES, [COMPLETED, FAILED, TIMED_OUT, CANCELLED, HandBack(), LetGo()], strict=True)),
+    list(zip(OUTCOMES, SETTLEMENTS, strict=True)),
     ids=lambda value: type(value).__name__,
 )
 def test_without_policies(
@@ -202,3 +207,16 @@ def test_a_perpetual_task_that_cancels_itself_has_ended() -> None:
     last = Perpetual().for_run("K", 1)
     last.cancel()
     assert settle(Succeeded(b"result"), last) == evolve(COMPLETED, quiet=True)
+
+
+def test_what_is_deferred_makes_the_same_attempt_again() -> None:
+    assert settle(Deferred(LATER, "too many"), attempt=2) == Again(LATER, attempt=2)
+
+
+def test_what_is_deferred_and_cancelled_does_not_come_again() -> None:
+    assert settle(Deferred(LATER, "too many"), cancel_requested=True) == CANCELLED
+
+
+@pytest.mark.parametrize("blocked", [Deferred(LATER, "too many"), Dropped("cooldown"), Parked("no slot")])
+def test_policies_are_not_asked_about_a_run_that_did_not_begin(blocked: Outcome) -> None:
+    assert settle(blocked, Always(FAILED), RETRY, Perpetual()) == settle(blocked)

@@ -11,6 +11,7 @@ from attrs import define, field
 from docket_anyio._broker.backlog import Backlog
 from docket_anyio._broker.errors import redis_errors
 from docket_anyio._broker.events import Events
+from docket_anyio._broker.gates import Gates
 from docket_anyio._broker.intake import Intake, open_intake
 from docket_anyio._broker.keys import Keys
 from docket_anyio._broker.locks import Locks
@@ -19,6 +20,7 @@ from docket_anyio._broker.progress import ProgressReports
 from docket_anyio._broker.queue import Queue
 from docket_anyio._broker.records import Records
 from docket_anyio._broker.results import RedisResults
+from docket_anyio._broker.slots import Slots
 from docket_anyio._broker.strikes import StrikeStream
 from docket_anyio._clock import ServerClock
 from docket_anyio._redis.client import Redis
@@ -46,6 +48,7 @@ class Broker:
     locks: Locks = field(init=False)
     results: ResultStorage = field(init=False)
     closed: bool = field(default=False, init=False)
+    gates: Gates = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.queue = Queue(self.redis, self.keys, self.execution_ttl)
@@ -58,6 +61,7 @@ class Broker:
         self.locks = Locks(self.redis, self.keys)
         in_redis = RedisResults(self.redis, self.keys)
         self.results = in_redis if self.own_results is None else self.own_results
+        self.gates = Gates(self.redis, self.keys)
 
     @property
     def clock(self) -> ServerClock:
@@ -67,6 +71,10 @@ class Broker:
     def open_intake(self, worker: str) -> AbstractAsyncContextManager[Intake]:
         """Open a worker's way to deliveries."""
         return open_intake(self.redis, self.keys, worker)
+
+    def slots(self, redelivery_timeout: timedelta) -> Slots:
+        """Return the slots of concurrency limits, for a worker with that timeout."""
+        return Slots(self.redis, self.keys, redelivery_timeout)
 
     async def measure_clock(self) -> None:
         """Ask Redis for its time, so that a clock that drifts, or was set, does not stay wrong."""

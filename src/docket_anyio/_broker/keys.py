@@ -56,6 +56,11 @@ class Keys:
         return f"{self.prefix}:results"
 
     @property
+    def runs_prefix(self) -> str:
+        """Return what the record of every key begins with."""
+        return f"{self.prefix}:runs:"
+
+    @property
     def wake_channel(self) -> str:
         """Return the channel that tells our promoters of an earlier due time; pydocket does not know it."""
         return f"{self.prefix}:anyio:wake"
@@ -71,7 +76,7 @@ class Keys:
 
     def runs(self, key: str) -> str:
         """Return the hash with the record of a key."""
-        return f"{self.prefix}:runs:{key}"
+        return f"{self.runs_prefix}{key}"
 
     def parked(self, key: str) -> str:
         """Return the hash with the message of a future task."""
@@ -96,6 +101,23 @@ class Keys:
     def cancel_channel(self, key: str) -> str:
         """Return the channel that asks workers to stop a key."""
         return f"{self.prefix}:cancel:{key}"
+
+    def slots(self, name: str, scope: str | None) -> str:
+        """Return the sorted set of who has a slot of a concurrency limit. A scope is one within the docket."""
+        return f"{self.prefix}:{scope}:concurrency:{name}" if scope else f"{self.prefix}:concurrency:{name}"
+
+    def rate_window(self, name: str, scope: str | None) -> str:
+        """Return the sorted set of what has begun lately. A scope, here and below, is one across dockets."""
+        return f"{scope or self.prefix}:ratelimit:{name}"
+
+    def cooldown(self, name: str, scope: str | None) -> str:
+        """Return the string that is there while nothing may begin."""
+        return f"{scope or self.prefix}:cooldown:{name}"
+
+    def debounce(self, name: str, scope: str | None) -> tuple[str, str]:
+        """Return the strings that tell who is to run in the place of all, and when the last one came."""
+        base = f"{scope or self.prefix}:debounce:{name}:{{{name}}}"
+        return f"{base}:winner", f"{base}:last_seen"
 
     def result(self, result_key: str) -> str:
         """Return the string with a result."""

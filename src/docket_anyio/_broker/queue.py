@@ -112,6 +112,7 @@ class Queue:
                 keys.strikes,
             ),
             (
+                keys.prefix,
                 key,
                 message.when.timestamp(),
                 int(due),
@@ -158,6 +159,7 @@ class Queue:
                 keys.cancel_channel(key),
             ),
             (
+                keys.prefix,
                 key,
                 now.isoformat(),
                 self._seconds_to_live,
@@ -205,6 +207,7 @@ class Queue:
                 keys.result(result_key or message.result_key),
             ),
             (
+                keys.prefix,
                 message.generation,
                 delivery.receipt,
                 GROUP,

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from docket_anyio._client.signatures import compact_signature
 from docket_anyio._injection.plan import Plan, plan
 from docket_anyio._model.keys import check_key
+from docket_anyio._policies.base import AdmissionPolicy
 from docket_anyio._policies.perpetual import Cron, Perpetual
 from docket_anyio.exceptions import DuplicateTask, InvalidArguments, InvalidTask, UnknownTask
 
@@ -46,6 +47,9 @@ def define_task(name: str, function: TaskFunction) -> TaskDefinition:
         InvalidKey: It is automatic, and its name cannot be a key.
     """
     task = TaskDefinition(name, function, plan(name, function))
+    for marker in task.plan.markers.values():
+        if isinstance(marker, AdmissionPolicy):
+            marker.check_signature(name, task.plan.signature)
     if task.automatic is not None:
         # Workers add it by themselves, under its own name.
         check_key(function.__name__)

@@ -42,18 +42,18 @@ def _held_sync(generator: Generator[R]) -> AbstractContextManager[R]:
 
 
 @overload
-def Depends(factory: Callable[..., AbstractAsyncContextManager[R]], **bindings: Any) -> R: ...
+def Depends(dependency: Callable[..., AbstractAsyncContextManager[R]], **bindings: Any) -> R: ...
 @overload
-def Depends(factory: Callable[..., AbstractContextManager[R]], **bindings: Any) -> R: ...
+def Depends(dependency: Callable[..., AbstractContextManager[R]], **bindings: Any) -> R: ...
 @overload
-def Depends(factory: Callable[..., AsyncGenerator[R]], **bindings: Any) -> R: ...
+def Depends(dependency: Callable[..., AsyncGenerator[R]], **bindings: Any) -> R: ...
 @overload
-def Depends(factory: Callable[..., Generator[R]], **bindings: Any) -> R: ...
+def Depends(dependency: Callable[..., Generator[R]], **bindings: Any) -> R: ...
 @overload
-def Depends(factory: Callable[..., Awaitable[R]], **bindings: Any) -> R: ...
+def Depends(dependency: Callable[..., Awaitable[R]], **bindings: Any) -> R: ...
 @overload
-def Depends(factory: Callable[..., R], **bindings: Any) -> R: ...
-def Depends(factory: Any, **bindings: Any) -> Any:  # noqa: N802 - pydocket's name
+def Depends(dependency: Callable[..., R], **bindings: Any) -> R: ...
+def Depends(dependency: Any, **bindings: Any) -> Any:  # noqa: N802 - pydocket's name
     """Ask for what a function makes.
 
     ``async def send(to: str, mail: Mailer = Depends(open_mailer)): ...``. The function is called once in a run, however
@@ -65,11 +65,11 @@ def Depends(factory: Any, **bindings: Any) -> Any:  # noqa: N802 - pydocket's na
     A function that is not ``async`` is called in the event loop, so it must not block.
 
     Args:
-        factory: A function or coroutine function, a context manager's or a generator's. What its own parameters have
+        dependency: A function or coroutine function, a context manager's or a generator's. What its own parameters have
             as defaults is made first: ``Depends(...)``, ``TaskArgument()``, ``CurrentDocket()`` and the like.
         bindings: Arguments for it in the place of its defaults; those that are themselves dependencies are made first.
     """
-    return FunctionValue(cast("DependencyFactory[Any]", factory), **bindings)
+    return FunctionValue(cast("DependencyFactory[Any]", dependency), **bindings)
 
 
 class GivenArgument(ArgumentReference):

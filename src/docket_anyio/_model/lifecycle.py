@@ -38,6 +38,8 @@ class Step(Enum):
     AGAIN_NOW = "again, due now"
     AGAIN_LATER = "again, due later"
     HAND_BACK = "hand back"
+    PARK = "wait for a slot"
+    WAKE = "wake"
     CANCEL = "cancel"
     CLEAR = "clear"
 
@@ -65,6 +67,9 @@ def _table() -> Mapping[tuple[ExecutionState | None, Step], ExecutionState]:
     for origin in (state.QUEUED, state.RUNNING):
         table[origin, Step.START] = state.RUNNING
         table[origin, Step.HAND_BACK] = state.QUEUED
+    # What waits for a slot of a ConcurrencyLimit is scheduled, too.
+    table[state.RUNNING, Step.PARK] = state.SCHEDULED
+    table[state.SCHEDULED, Step.WAKE] = state.QUEUED
     table[state.RUNNING, Step.AGAIN_NOW] = state.QUEUED
     table[state.RUNNING, Step.AGAIN_LATER] = state.SCHEDULED
     # A run that was asked to stop and finished all the same has finished: the record follows the truth.

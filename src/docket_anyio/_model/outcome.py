@@ -1,4 +1,4 @@
-"""How one attempt ended. Which scope caught the cancellation decides it."""
+"""How one attempt ended, or why it was not made. Which scope caught the cancellation decides it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from docket_anyio._model.admission import Deferred, Dropped, Parked
+
 
 class CancelReason(Enum):
     """Why a run was told to stop."""
@@ -14,6 +16,7 @@ class CancelReason(Enum):
     USER = "cancelled"
     SHUTDOWN = "shutdown"
     LEASE_LOST = "lease lost"
+    SLOT_LOST = "slot lost"
 
 
 @frozen
@@ -48,8 +51,15 @@ class ShutDown:
 
 
 @frozen
+class SlotLost:
+    """The worker stopped the body because the slot of its ``ConcurrencyLimit`` had gone to another run."""
+
+
+@frozen
 class LeaseLost:
     """The delivery is no longer this worker's."""
 
 
-Outcome: TypeAlias = Succeeded | Failed | TimedOut | Cancelled | ShutDown | LeaseLost
+Outcome: TypeAlias = (
+    Succeeded | Failed | TimedOut | Cancelled | ShutDown | SlotLost | LeaseLost | Deferred | Dropped | Parked
+)

@@ -18,6 +18,17 @@ def check_positive(name: str, value: timedelta) -> timedelta:
     return value
 
 
+def check_milliseconds(name: str, value: timedelta) -> timedelta:
+    """Return a duration that Redis has to be able to count.
+
+    Raises:
+        InvalidSetting: It is shorter than a millisecond.
+    """
+    if value < timedelta(milliseconds=1):
+        raise InvalidSetting(f"{name} must be at least a millisecond, not {value}")
+    return value
+
+
 def check_not_negative(name: str, value: timedelta) -> timedelta:
     """Return a duration that may be zero.
 

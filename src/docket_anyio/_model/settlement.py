@@ -8,8 +8,9 @@ from typing import Protocol, TypeAlias, assert_never, runtime_checkable
 
 from attrs import frozen
 
+from docket_anyio._model.admission import Deferred, Dropped, Parked
 from docket_anyio._model.lifecycle import ExecutionState
-from docket_anyio._model.outcome import Cancelled, Failed, LeaseLost, Outcome, ShutDown, Succeeded, TimedOut
+from docket_anyio._model.outcome import Cancelled, Failed, LeaseLost, Outcome, ShutDown, SlotLost, Succeeded, TimedOut
 
 
 @frozen
@@ -27,7 +28,7 @@ class Finish:
 
 @frozen
 class Again:
-    """The same key runs once more at ``when``."""
+    """The same key runs once more at ``when``: a retry, or the same attempt where it was not admitted."""
 
     when: datetime
     attempt: int
@@ -49,7 +50,7 @@ class HandBack:
 
 @frozen
 class LetGo:
-    """Somebody else has the delivery now: write nothing."""
+    """The delivery is not this worker's any more: write nothing."""
 
 
 Settlement: TypeAlias = Finish | Again | Continue | HandBack | LetGo
@@ -112,12 +113,14 @@ def decide(
             its outcome, but nothing starts again.
     """
     match outcome:
-        case Cancelled():
+        case Cancelled() | Dropped():
             return Finish(ExecutionState.CANCELLED)
-        case ShutDown():
+        case ShutDown() | SlotLost():
             return HandBack()
-        case LeaseLost():
+        case LeaseLost() | Parked():
             return LetGo()
+        case Deferred():
+            return Finish(ExecutionState.CANCELLED) if cancel_requested else Again(outcome.when, number)
         case Succeeded() | Failed() | TimedOut():
             if not cancel_requested:
                 attempt = Attempt(number, outcome, now, duration)

@@ -9,6 +9,7 @@ from typing import Final
 
 from attrs import define, field
 
+from docket_anyio._model.admission import Deferred, Dropped, Parked
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, DropReason
 from docket_anyio._model.outcome import Failed, LeaseLost, Outcome, TimedOut
@@ -18,9 +19,13 @@ from docket_anyio.abc import Instrument
 _LOGGER: Final = logging.getLogger("docket_anyio.worker")
 
 
+def format_duration(seconds: float) -> str:
+    """Return a duration as log lines show it, always as wide."""
+    return f"{seconds * 1000:6.0f}ms" if seconds < 100 else f"{seconds:6.0f}s "
+
+
 def _bracket(duration: timedelta) -> str:
-    seconds = duration.total_seconds()
-    return f"[{seconds * 1000:6.0f}ms]" if seconds < 100 else f"[{seconds:6.0f}s ]"
+    return f"[{format_duration(duration.total_seconds())}]"
 
 
 def _call(delivery: Delivery) -> str:
@@ -29,6 +34,8 @@ def _call(delivery: Delivery) -> str:
 
 def _followed_by(outcome: Outcome, settlement: Settlement) -> tuple[str, str]:
     """Return the arrow of what was recorded, and a remark."""
+    if isinstance(outcome, Deferred | Dropped | Parked):
+        return ("✗" if isinstance(outcome, Dropped) else "⏳"), f" ({outcome.reason})"
     match settlement:
         case Finish(state=ExecutionState.CANCELLED):
             return "✗", " (cancelled)"
@@ -90,7 +97,9 @@ class LogInstrument(Instrument):
             _LOGGER.error("↩ %s %s", bracket, call, exc_info=error, extra=extra)
             if arrow == "↩":
                 return
-        _LOGGER.info("%s %s %s%s", arrow, bracket, call, remark, extra=extra)
+        # Whoever waits for long is asked again and again.
+        level = logging.DEBUG if isinstance(outcome, Deferred | Parked) else logging.INFO
+        _LOGGER.log(level, "%s %s %s%s", arrow, bracket, call, remark, extra=extra)
 
     def run_abandoned(self, worker: str, delivery: Delivery) -> None:
         """See ``Instrument``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,7 @@ from docket_anyio._client.handlers import (
 from docket_anyio._executors.inline import run_inline
 from docket_anyio._injection.opening import Opening
 from docket_anyio._injection.plan import Call, Plan
+from docket_anyio._model.admission import Deferred, Dropped, NotAdmitted, Parked
 from docket_anyio._model.codec import dump
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import CancelReason, Failed, Outcome, Succeeded, TimedOut
@@ -31,8 +32,12 @@ from docket_anyio._model.payloads import check_size, max_payload_bytes
 from docket_anyio._model.settlement import Decided, Finish, SettlementPolicy
 from docket_anyio._policies.base import RunPolicy
 from docket_anyio._worker.runs import RunScope
+from docket_anyio.exceptions import AdmissionBlocked
 
 T = TypeVar("T")
+
+# For a dependency that says "not now" and not when, as pydocket has it.
+_RETRY_DELAY: Final = timedelta(milliseconds=100)
 
 # How long, in seconds, handlers may take: what has ended does not wait for them for ever, what is cancelled not long.
 _HANDLING: Final = 30.0
@@ -48,6 +53,7 @@ class Body:
         execution: The handle that its handlers are given.
         plan: What the signature asks for.
         call: What the function is called with.
+        now: Tells the time.
         report: Told of what a handler raises, and of what fails to close besides.
     """
 
@@ -55,6 +61,7 @@ class Body:
     _execution: Execution[Any]
     _plan: Plan
     _call: Call
+    _now: Callable[[], datetime]
     _report: Callable[[str, Exception], None]
     _opening: Opening = field(factory=Opening, init=False)
     _began: float = field(factory=anyio.current_time, init=False)
@@ -75,8 +82,10 @@ class Body:
         try:
             try:
                 await self._opening.open(self._plan, self._call)
+            except AdmissionBlocked as blocked:
+                outcome: Outcome = self._blocked(blocked)
             except Exception as refused:  # noqa: BLE001 - whatever a user's function raises
-                outcome: Outcome = Failed(refused)
+                outcome = Failed(refused)
             else:
                 outcome = await self._attempt()
                 decided = await self._tell_handlers(outcome, retried)
@@ -88,6 +97,14 @@ class Body:
         if raised is not None and isinstance(outcome, Succeeded):
             return Failed(raised), ()
         return outcome, decided
+
+    def _blocked(self, blocked: AdmissionBlocked) -> NotAdmitted:
+        if blocked.handled:
+            return Parked(blocked.reason)
+        if blocked.reschedule:
+            delay = _RETRY_DELAY if blocked.retry_delay is None else blocked.retry_delay
+            return Deferred(self._now() + delay, blocked.reason)
+        return Dropped(blocked.reason)
 
     async def _attempt(self) -> Outcome:
         self._began = anyio.current_time()

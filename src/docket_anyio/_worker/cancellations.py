@@ -10,6 +10,7 @@ from docket_anyio._broker.broker import Broker
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import CancelReason
 from docket_anyio._worker.runs import ActiveRuns, RunScope
+from docket_anyio._worker.slots import SlotKeeper
 from docket_anyio.exceptions import CorruptMessage
 
 
@@ -19,6 +20,7 @@ class CancellationListener:
 
     _broker: Broker
     _runs: ActiveRuns
+    _slots: SlotKeeper
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Listen until cancelled."""
@@ -30,6 +32,7 @@ class CancellationListener:
                 for run in self._runs:
                     if run.delivery.message.key == key and await self._is_meant(run):
                         run.cancel(CancelReason.USER)
+                await self._slots.forget(key)
 
     async def _is_meant(self, run: RunScope) -> bool:  # noqa: ASYNC910 - private; Redis is asked
         # The key may have been added again since: a request does not say which run of it it is about.

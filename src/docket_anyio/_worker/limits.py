@@ -23,6 +23,10 @@ class RunLimits:
         """Count a run."""
         self._begun[key] += 1
 
+    def did_not_begin(self, key: str) -> None:
+        """Take back that a run was counted: it was not admitted."""
+        self._begun[key] -= 1
+
     def reached(self, key: str) -> bool:
         """Tell whether no more runs of a key are to begin."""
         return key in self._at_most and self._begun[key] >= self._at_most[key]

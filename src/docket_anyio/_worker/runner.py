@@ -10,10 +10,12 @@ from attrs import define, evolve
 
 from docket_anyio._broker.answers import Answer, Ending
 from docket_anyio._broker.broker import Broker
+from docket_anyio._broker.slots import SAFEGUARD
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.registry import TaskDefinition
 from docket_anyio._client.supervisor import Supervisor
+from docket_anyio._model.admission import Deferred, Dropped, Parked
 from docket_anyio._model.codec import dump
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, DropReason, TaskMessage, Undecodable
@@ -30,6 +32,7 @@ from docket_anyio._model.settlement import (
     without_successor,
 )
 from docket_anyio._telemetry.instruments import Instruments
+from docket_anyio._worker.admission import Admissions
 from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.results import ResultWriter
@@ -56,6 +59,8 @@ class Runner:
     _runs: ActiveRuns
     _attempts: Attempts
     _results: ResultWriter
+    _admissions: Admissions
+    _safeguard: TaskDefinition
     _fallback: TaskDefinition
     _limits: RunLimits
     _supervisor: Supervisor
@@ -76,6 +81,10 @@ class Runner:
             began = anyio.current_time()
             outcome, policies = await self._attempts.make(run, task)
             duration = timedelta(seconds=anyio.current_time() - began)
+            # Before the settlement: a retry that is due at once is not to find the slot of its key taken.
+            await self._admissions.release(run)
+            if isinstance(outcome, Deferred | Dropped | Parked):
+                self._limits.did_not_begin(delivery.message.key)
             settlement = decide(
                 outcome,
                 policies,
@@ -110,6 +119,8 @@ class Runner:
         self._instruments.entry_discarded(entry.receipt, entry.problem)
 
     def _task(self, delivery: Delivery) -> TaskDefinition:
+        if delivery.message.task == SAFEGUARD:
+            return self._safeguard
         try:
             return self._docket.registry.get(delivery.message.task)
         except UnknownTask:

@@ -9,7 +9,7 @@ from anyio import CancelScope, Event
 from attrs import define, field
 
 from docket_anyio._model.message import Delivery
-from docket_anyio._model.outcome import Cancelled, CancelReason, LeaseLost, Outcome, ShutDown
+from docket_anyio._model.outcome import Cancelled, CancelReason, LeaseLost, Outcome, ShutDown, SlotLost
 
 
 @define(eq=False)
@@ -41,6 +41,8 @@ class RunScope:
                 return ShutDown()
             case CancelReason.LEASE_LOST:
                 return LeaseLost()
+            case CancelReason.SLOT_LOST:
+                return SlotLost()
             case None:
                 raise RuntimeError("the scope of a run was cancelled without a reason")
             case _:

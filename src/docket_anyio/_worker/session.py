@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from attrs import define, field
 
 from docket_anyio._broker.broker import Broker
+from docket_anyio._broker.slots import SAFEGUARD
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.following import StrikeService
 from docket_anyio._client.registry import define_task
@@ -21,6 +22,7 @@ from docket_anyio._client.supervisor import Supervisor
 from docket_anyio._injection.shared import open_shared_values
 from docket_anyio._model.outcome import CancelReason
 from docket_anyio._telemetry.instruments import Instruments
+from docket_anyio._worker.admission import Admissions
 from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.cancellations import CancellationListener
 from docket_anyio._worker.consumer import Consumer
@@ -34,6 +36,7 @@ from docket_anyio._worker.runner import Runner
 from docket_anyio._worker.runs import ActiveRuns
 from docket_anyio._worker.seeder import Seeder
 from docket_anyio._worker.settings import WorkerSettings
+from docket_anyio._worker.slots import SlotKeeper
 from docket_anyio.exceptions import DocketError, NotOpen
 
 # After their grace runs are cancelled; this is how long, in seconds, they have to clean up and be settled.
@@ -50,6 +53,7 @@ class Session:
     _broker: Broker = field(init=False)
     _runs: ActiveRuns = field(init=False)
     _supervisor: Supervisor = field(init=False)
+    _slots: SlotKeeper = field(init=False)
     _heartbeat: Heartbeat = field(init=False)
     _ready: Event = field(factory=Event, init=False)
     _stop: Event = field(factory=Event, init=False)
@@ -63,6 +67,7 @@ class Session:
         self._runs = ActiveRuns(settings.concurrency)
         self._supervisor = Supervisor(settings.reconnection_delay, self._instruments, self._check_open)
         self._heartbeat = Heartbeat(self._broker, settings.name, docket, self._instruments)
+        self._slots = SlotKeeper(self._broker, settings, self._runs)
 
     async def run(
         self,
@@ -147,24 +152,28 @@ class Session:
             upkeep.start_soon(self._end_grace, running)  # noqa: ASYNC111 - ends just after running
 
     async def _start_upkeep(self, upkeep: TaskGroup) -> None:
-        listener = CancellationListener(self._broker, self._runs)
+        listener = CancellationListener(self._broker, self._runs, self._slots)
         leases = LeaseKeeper(self._broker, self._settings, self._runs)
         for name, service in (
             ("listening for cancellations", listener.run),
             ("following strikes", StrikeService(self._broker.strikes, self._docket.strikes).run),
             ("renewing leases", leases.run),
+            ("renewing slots", self._slots.run),
             ("heartbeats", self._heartbeat.run),
         ):
             await upkeep.start(self._supervisor.keep_running, name, service)
 
     async def _start_intake(self, intake: TaskGroup, running: TaskGroup, limits: RunLimits) -> None:  # noqa: ASYNC910 - private; waits for the services
+        admissions = Admissions(self._broker, self._supervisor, self._slots)
         runner = Runner(
             self._docket,
             self._broker,
             self._settings.name,
             self._runs,
-            Attempts(self._docket, self._settings.dependencies, self._instruments),
+            Attempts(self._docket, admissions, self._settings.dependencies, self._instruments),
             ResultWriter(self._docket, self._settings.name),
+            admissions,
+            define_task(SAFEGUARD, self._slots.safeguard_wake),
             define_task("the fallback task", self._settings.fallback_task),
             limits,
             self._supervisor,

@@ -96,6 +96,17 @@ local function message_from(first)
   return message
 end
 
+-- The next run must not inherit the time to live of the last.
+local function begin_anew(runs)
+  local record = redis.call('HMGET', runs, 'state', 'generation')
+  if record[1] and TERMINAL[record[1]] then
+    redis.call('DEL', runs)
+    if record[2] then
+      redis.call('HSET', runs, 'generation', record[2])
+    end
+  end
+end
+
 -- Puts a message where it waits: on the stream, or parked until it is due. The message's own fields come in the order
 -- of WIRE section 3, so function, args and kwargs are its 6th, 8th and 10th element.
 local function place(keys, key, when, immediate, message)
@@ -103,7 +114,7 @@ local function place(keys, key, when, immediate, message)
   message[#message + 1] = 'generation'
   message[#message + 1] = tostring(generation)
   redis.call('HDEL', keys.runs, 'worker', 'started_at', 'completed_at', 'error', 'result_key', 'stream_id',
-    'anyio:receipt')
+    'anyio:receipt', 'waiter_stream', 'waiter_entry_id', 'woken_from', 'woken_limit', 'woken')
   redis.call('HSET', keys.runs, 'when', when, 'known', when,
     'function', message[6], 'args', message[8], 'kwargs', message[10])
   if immediate then
@@ -118,4 +129,147 @@ local function place(keys, key, when, immediate, message)
     end
   end
   return generation
+end
+
+-- Those who wait for a slot of a ConcurrencyLimit (WIRE section 8.1). Beside pydocket's keys is a hash of our own: who
+-- was woken and has not come yet, with the generation. Their room is kept for them, or those that come new would be first.
+
+local WOKEN_SECONDS = 3600
+
+local function limit_of(slots, prefix)
+  return { slots = slots, waiters = slots .. ':waiters', woken = slots .. ':waiters:woken', prefix = prefix }
+end
+
+local function field(message, name)
+  for index = 1, #message, 2 do
+    if message[index] == name then
+      return message[index + 1]
+    end
+  end
+end
+
+local function set_field(message, name, value)
+  for index = 1, #message, 2 do
+    if message[index] == name then
+      message[index + 1] = value
+      return
+    end
+  end
+  message[#message + 1] = name
+  message[#message + 1] = value
+end
+
+local function safeguard_of(key)
+  return '__safeguard__:' .. key
+end
+
+-- A key may hold any character, and `.` matches each.
+local function guarded_by(safeguard)
+  return string.match(safeguard, '^__safeguard__:(.*)$')
+end
+
+local function drop_safeguard(prefix, key)
+  local safeguard = safeguard_of(key)
+  redis.call('ZREM', prefix .. ':queue', safeguard)
+  redis.call('DEL', prefix .. ':' .. safeguard, prefix .. ':runs:' .. safeguard, prefix .. ':progress:' .. safeguard)
+end
+
+-- Where a key waits for a slot, and as which entry. A replace by pydocket leaves both in the record, and `known` with them.
+local function waiting_place(runs)
+  local record = redis.call('HMGET', runs, 'state', 'known', 'waiter_stream', 'waiter_entry_id')
+  if record[1] == 'scheduled' and not record[2] and record[3] and record[4] then
+    return record[3], record[4]
+  end
+end
+
+local function delete_entry(waiters, id)
+  redis.call('XDEL', waiters, id)
+  if redis.call('XLEN', waiters) == 0 then
+    redis.call('DEL', waiters)
+  end
+end
+
+-- A key does not wait for a slot any more; its state is the caller's.
+local function leave_line(prefix, runs, key)
+  local record = redis.call('HMGET', runs, 'waiter_stream', 'waiter_entry_id')
+  if record[1] and record[2] then
+    delete_entry(record[1], record[2])
+    redis.call('HDEL', runs, 'waiter_stream', 'waiter_entry_id')
+    drop_safeguard(prefix, key)
+  end
+end
+
+local function count_expected(limit)
+  local count = 0
+  local woken = redis.call('HGETALL', limit.woken)
+  for index = 1, #woken, 2 do
+    local record = redis.call('HMGET', limit.prefix .. ':runs:' .. woken[index], 'state', 'generation')
+    local coming = record[2] == woken[index + 1] and (record[1] == 'queued' or record[1] == 'running')
+    if coming and not redis.call('ZSCORE', limit.slots, woken[index]) then
+      count = count + 1
+    else
+      redis.call('HDEL', limit.woken, woken[index])
+    end
+  end
+  return count
+end
+
+local function free_slots(limit, max)
+  return max - redis.call('ZCARD', limit.slots) - count_expected(limit)
+end
+
+local function forward(limit, max, key, message)
+  local runs, stream = limit.prefix .. ':runs:' .. key, limit.prefix .. ':stream'
+  local generation = redis.call('HINCRBY', runs, 'generation', 1)
+  set_field(message, 'generation', tostring(generation))
+  local id = redis.call('XADD', stream, '*', unpack(message))
+  redis.call('HSET', runs, 'state', 'queued', 'stream_id', id, 'woken_from', limit.slots, 'woken_limit', max)
+  redis.call('HDEL', runs, 'waiter_stream', 'waiter_entry_id')
+  redis.call('HSET', limit.woken, key, generation)
+  redis.call('EXPIRE', limit.woken, WOKEN_SECONDS)
+  redis.call('PUBLISH', limit.prefix .. ':state:' .. key,
+    '{"type":"state","key":' .. quote(key) .. ',"state":"queued"}')
+end
+
+-- As many waiters as there is room for go back to the stream, the oldest first. Who was cancelled or replaced only goes.
+-- `spared` is the safeguard that calls: its own run is not to be taken from it.
+local function wake(limit, max, spared)
+  local room, woken = free_slots(limit, max), 0
+  while woken < room do
+    local entry = redis.call('XRANGE', limit.waiters, '-', '+', 'COUNT', 1)[1]
+    if not entry then
+      break
+    end
+    local id, message = entry[1], entry[2]
+    local key = field(message, 'key')
+    local waiters, expected = waiting_place(limit.prefix .. ':runs:' .. key)
+    redis.call('XDEL', limit.waiters, id)
+    if waiters == limit.waiters and expected == id then
+      forward(limit, max, key, message)
+      woken = woken + 1
+    end
+    -- One that waits elsewhere by now has a safeguard there.
+    if (not waiters or expected == id) and safeguard_of(key) ~= spared then
+      drop_safeguard(limit.prefix, key)
+    end
+  end
+  if redis.call('XLEN', limit.waiters) == 0 then
+    redis.call('DEL', limit.waiters)
+  end
+  return woken
+end
+
+-- A key that was woken will not come for its slot: it goes to the next. To be asked before the record changes ...
+local function woken_place(runs)
+  local record = redis.call('HMGET', runs, 'state', 'woken_from', 'woken_limit')
+  if record[1] == 'queued' and record[2] and record[3] then
+    return { slots = record[2], max = tonumber(record[3]) }
+  end
+end
+
+-- ... and used afterwards.
+local function pass_on(place_of_woken, prefix)
+  if place_of_woken then
+    wake(limit_of(place_of_woken.slots, prefix), place_of_woken.max)
+  end
 end

@@ -1,23 +1,26 @@
 -- cancel: a waiting key never starts, and the worker of a running one is asked to stop it.
 -- KEYS runs stream known parked queue stream_id progress state_channel cancel_channel
--- ARGV key completed_at time_to_live event
+-- ARGV prefix key completed_at time_to_live event
 -- returns the state before, or "" where the key was unknown
 
-local runs, key = KEYS[1], ARGV[1]
+local runs, prefix, key = KEYS[1], ARGV[1], ARGV[2]
 local record = redis.call('HMGET', runs, 'state', 'stream_id')
-local state, waiting = record[1] or '', record[2]
-if waiting then
-  redis.call('XDEL', KEYS[2], waiting)
+local state, queued = record[1] or '', record[2]
+local woken = woken_place(runs)
+if queued then
+  redis.call('XDEL', KEYS[2], queued)
 end
+leave_line(prefix, runs, key)
 redis.call('ZREM', KEYS[5], key)
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[6], KEYS[7])
 if not TERMINAL[state] then
   redis.call('HDEL', runs, 'known', 'stream_id')
-  redis.call('HSET', runs, 'state', 'cancelled', 'completed_at', ARGV[2])
-  expire(runs, ARGV[3])
+  redis.call('HSET', runs, 'state', 'cancelled', 'completed_at', ARGV[3])
+  expire(runs, ARGV[4])
 end
 if state == 'scheduled' or state == 'queued' then
-  publish(KEYS[8], ARGV[4])
+  publish(KEYS[8], ARGV[5])
 end
 redis.call('PUBLISH', KEYS[9], key)
+pass_on(woken, prefix)
 return state

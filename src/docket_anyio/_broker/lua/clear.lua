@@ -12,7 +12,8 @@ local function cancel(key)
   local state = redis.call('HGET', runs, 'state')
   redis.call('DEL', prefix .. ':known:' .. key, prefix .. ':stream-id:' .. key)
   if state == 'scheduled' or state == 'queued' then
-    redis.call('HDEL', runs, 'known', 'stream_id')
+    leave_line(prefix, runs, key)
+    redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit', 'woken')
     redis.call('HSET', runs, 'state', 'cancelled', 'completed_at', completed_at)
     redis.call('DEL', prefix .. ':progress:' .. key)
     redis.call('PUBLISH', prefix .. ':state:' .. key, state_event(key, 'cancelled', 'completed_at', completed_at))
@@ -22,12 +23,26 @@ local function cancel(key)
   return false
 end
 
+-- What waits for a slot is found by its safeguard, which is nobody's task.
+local function cancel_guarded(safeguard)
+  local key = guarded_by(safeguard)
+  if not waiting_place(prefix .. ':runs:' .. key) then
+    drop_safeguard(prefix, key)
+    return false
+  end
+  return cancel(key)
+end
+
 local cleared = 0
 local parked = redis.call('ZRANGE', queue, 0, batch - 1)
 for _, key in ipairs(parked) do
   redis.call('DEL', prefix .. ':' .. key)
-  cancel(key)
-  cleared = cleared + 1
+  if not guarded_by(key) then
+    cancel(key)
+    cleared = cleared + 1
+  elseif cancel_guarded(key) then
+    cleared = cleared + 1
+  end
 end
 if #parked > 0 then
   redis.call('ZREM', queue, unpack(parked))
@@ -51,8 +66,13 @@ for _, entry in ipairs(entries) do
     redis.call('XDEL', stream, id)
   end
   -- One that is in a worker's hands and not started yet will be refused there.
-  local cancelled = key and cancel(key)
-  local untracked = not in_hand and (not generation or generation == '0')
+  local cancelled, untracked
+  if key and guarded_by(key) then
+    cancelled = cancel_guarded(key)
+  else
+    cancelled = key and cancel(key)
+    untracked = not in_hand and (not generation or generation == '0')
+  end
   if cancelled or untracked then
     cleared = cleared + 1
   end

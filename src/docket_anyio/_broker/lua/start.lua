@@ -11,9 +11,12 @@ if holder and holder ~= ARGV[5] then
 end
 if superseded(runs, generation) then
   acknowledge(runs, stream, group, receipt)
+  -- Of a worker that has begun the run before and died.
+  drop_progress(KEYS[2], generation)
   return 'superseded'
 end
-local state = redis.call('HGET', runs, 'state')
+local record = redis.call('HMGET', runs, 'state', 'known', 'stream_id')
+local state = record[1]
 if state == 'cancelled' then
   -- One that was cleared in this worker's hands was announced then.
   if acknowledge(runs, stream, group, receipt) then
@@ -25,11 +28,15 @@ if not holder or ended(state, generation) then
   acknowledge(runs, stream, group, receipt)
   return 'gone'
 end
+if state == 'queued' and record[3] and not record[2] then
+  -- Woken from the line for a slot, by pydocket or by us: it is not to stand behind those who came later.
+  redis.call('HSET', runs, 'woken', '1')
+end
 redis.call('HSET', runs, 'state', 'running', 'worker', ARGV[5], 'started_at', ARGV[6])
 if receipt ~= '' then
   redis.call('HSET', runs, 'anyio:receipt', receipt)
 end
-redis.call('HDEL', runs, 'known', 'stream_id')
+redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit')
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 redis.call('HSET', KEYS[2], 'current', '0', 'total', '100', 'generation', generation)
 publish(KEYS[5], ARGV[7])

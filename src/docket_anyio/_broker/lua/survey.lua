@@ -21,9 +21,16 @@ for index, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', limit
   entries[index] = { id, fields, holder[2], holder[3], record }
 end
 
+-- A safeguard stands for the task that waits for a slot, which is in no index of its own.
 local parked, further = {}, redis.call('ZRANGE', queue, 0, -1)
 for index = 1, math.min(limit, #further) do
-  parked[index] = redis.call('HGETALL', prefix .. ':' .. further[index])
+  local guarded = guarded_by(further[index])
+  local waiters, id
+  if guarded then
+    waiters, id = waiting_place(prefix .. ':runs:' .. guarded)
+  end
+  local entry = waiters and redis.call('XRANGE', waiters, id, id)[1]
+  parked[index] = entry and entry[2] or redis.call('HGETALL', prefix .. ':' .. further[index])
 end
 local rest = {}
 for index = limit + 1, #further do
