@@ -57,11 +57,20 @@ class Attempts:
             return Failed(error), ()  # noqa: ASYNC910 - private; the start and the settlement are checkpoints
         policies = [each for each in call.policies if isinstance(each, SettlementPolicy)]
         report = partial(self._instruments.hook_failed, run.delivery)
-        with run.scope:
-            outcome, decided = await Body(run, execution, plan, call, report).run(
-                lambda ended: retries(ended, policies, number=message.attempt, now=self._docket.broker.clock.now())
-            )
-            return outcome, [*decided, *policies]
+        try:
+            with run.scope:
+                outcome, decided = await Body(run, execution, plan, call, report).run(
+                    lambda ended: retries(
+                        ended,
+                        policies,
+                        number=message.attempt,
+                        now=self._docket.broker.clock.now(),
+                        cancel_requested=run.cancel_requested,
+                    )
+                )
+                return outcome, [*decided, *policies]
+        except Exception as error:  # noqa: BLE001 - what was in a group with the cancellation
+            return Failed(error), policies
         return run.outcome(), policies
 
     def _plan(self, task: TaskDefinition) -> Plan:
