@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from anyio import CancelScope, current_time
 from attrs import define, field
@@ -12,6 +12,7 @@ from docket_anyio._injection.functional import FunctionValue
 from docket_anyio._injection.library import Dependency, frame_scope
 from docket_anyio._injection.marker import Marker
 from docket_anyio._injection.plan import Call, Plan
+from docket_anyio._model.leaves import is_same
 from docket_anyio.exceptions import AdmissionBlocked, CleanupTimeout
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class _RunStack(AsyncExitStack):
             try:
                 await cm.__aexit__(*ended)
             except BaseException as raised:
-                if not _is_same(raised, ended[1]):
+                if ended[1] is None or not is_same(raised, ended[1]):
                     raise
 
         self.push_async_exit(close)
@@ -77,7 +78,7 @@ class _RunStack(AsyncExitStack):
             try:
                 cm.__exit__(*ended)
             except BaseException as raised:
-                if not _is_same(raised, ended[1]):
+                if ended[1] is None or not is_same(raised, ended[1]):
                     raise
 
         self.push(close)
@@ -90,7 +91,7 @@ class _RunStack(AsyncExitStack):
         def leave(*ended: Any) -> None:
             scope.__exit__(*ended)
             if scope.cancelled_caught:
-                raise CleanupTimeout(f"{cm!r} was not closed in time")
+                raise CleanupTimeout(f"{_name(cm)} was not closed in time")
 
         self.push(leave)
         return scope
@@ -171,8 +172,7 @@ class Opening:
             failures[place] = error
 
 
-def _is_same(raised: BaseException, seen: BaseException | None) -> bool:
-    """Tell whether that is what was seen, be it in the groups of task groups that it went through."""
-    while isinstance(raised, BaseExceptionGroup) and len(raised.exceptions) == 1:
-        raised = cast("BaseExceptionGroup[BaseException]", raised).exceptions[0]
-    return raised is seen
+def _name(cm: object) -> str:
+    # The managers of contextlib do not say what they were made of.
+    made_by = getattr(cm, "gen", cm)
+    return getattr(made_by, "__qualname__", None) or repr(made_by)

@@ -110,7 +110,7 @@ class Plan:
         Raises:
             InvalidArguments: The call does not fit the signature, which may have changed since it was made.
         """
-        given = self._bind(args, kwargs).arguments
+        given = {**self._bind(args, kwargs).arguments, **kwargs}  # also those that **parameters take
         values = {name: each.for_run(key, attempt) for name, each in self.markers.items() if name not in given}
         policies = [*values.values()]
         policies += [each.for_run(key, attempt) for _, each in self.around if isinstance(each, Marker)]

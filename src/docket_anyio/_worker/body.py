@@ -27,6 +27,7 @@ from docket_anyio._executors.inline import run_inline
 from docket_anyio._injection.opening import Opening
 from docket_anyio._injection.plan import Call, Plan
 from docket_anyio._model.codec import dump
+from docket_anyio._model.leaves import is_same
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import CancelReason, Failed, Outcome, Succeeded, TimedOut
 from docket_anyio._model.settlement import Decided, Finish, SettlementPolicy
@@ -220,20 +221,20 @@ def _with_group(function: Callable[..., Awaitable[object]], group: TaskGroup) ->
 
     @wraps(function)
     async def call(*args: object, **kwargs: object) -> object:
-        failures: list[Exception] = []
+        failure: Exception | None = None
         try:
             async with group:
                 try:
                     return await run_inline(function, args, kwargs)
                 except Exception as error:
-                    failures.append(error)
+                    failure = error
                     raise
         except BaseExceptionGroup as several:
             # The group is there for what the body starts: where the body alone failed, it does not show.
-            if list(several.exceptions) != failures:
+            if failure is None or not is_same(several, failure):
                 raise
-        if failures:
-            raise failures[0]  # here, so that the group does not become its context
+        if failure is not None:
+            raise failure  # here, so that the group does not become its context
         return None  # the body has cancelled its group
 
     return call
