@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sized
-from typing import Self
+from collections.abc import Callable, Iterator, Mapping, Sized
+from typing import Any, Self
 
 from attrs import frozen
+
+from docket_anyio._injection.library import Dependency
+from docket_anyio.exceptions import InvalidTask
 
 
 class Annotation:
@@ -49,3 +52,45 @@ class Logged(Annotation):
         if isinstance(argument, dict | set):
             return f"{{{length}}}"
         return f"({length})" if isinstance(argument, tuple) else f"[{length}]"
+
+
+def kinds_in(annotation: object) -> Iterator[type[Dependency[Any]]]:
+    """Return the classes of the dependencies in an annotation that is no text."""
+    for each in getattr(annotation, "__metadata__", ()):
+        if isinstance(each, Dependency):
+            yield type(each)
+        elif isinstance(each, type) and issubclass(each, Dependency):
+            yield each
+
+
+def readable_signature(task: str, function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a task with its annotations as they are meant, as far as they can be read.
+
+    Raises:
+        InvalidTask: One that begins with ``Annotated`` cannot be read: what stands there may be a limit.
+    """
+    try:
+        return inspect.signature(function, eval_str=True)
+    except Exception:  # noqa: BLE001 - a user's annotation may raise anything
+        signature = inspect.signature(function)
+        parameters = [
+            each.replace(annotation=_read(task, function, each.annotation)) for each in signature.parameters.values()
+        ]
+        return signature.replace(parameters=parameters)
+
+
+def _read(task: str, function: Callable[..., Any], annotation: object) -> object:
+    def alone() -> None: ...
+
+    alone.__annotations__ = {"it": annotation}
+    names = getattr(inspect.unwrap(function), "__globals__", None) or getattr(
+        getattr(function, "__call__", None), "__globals__", {}
+    )  # noqa: B004 - see plan()
+    try:
+        return inspect.get_annotations(alone, globals=names, eval_str=True)["it"]
+    except Exception as error:
+        if "Annotated" in str(annotation):
+            raise InvalidTask(
+                f"the annotations of task {task!r} cannot be read: {error}; define what they name in its module"
+            ) from error
+        return annotation

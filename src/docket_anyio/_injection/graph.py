@@ -48,10 +48,20 @@ class DependencyGraph:
             self._follow(parameter, ())
 
     def _check(
-        self, parameter: str, name: str, dependency: Dependency[Any], inside: tuple[Callable[..., object], ...]
+        self,
+        parameter: str,
+        name: str,
+        dependency: Dependency[Any],
+        inside: tuple[Callable[..., object], ...],
+        *,
+        shared: bool = False,
     ) -> None:
         where = f"parameter {name!r} of {inside[-1] if inside else self._function!r}"
         match dependency:
+            case Marker() | OfOneRun() | ArgumentReference() if shared:
+                raise InvalidTask(
+                    f"task {self._task!r}: {where} belongs to one run, so it cannot be shared by all runs"
+                )
             case Marker() if inside:
                 raise InvalidTask(
                     f"task {self._task!r}: {type(dependency).__name__} at {where} belongs in the signature of the task"
@@ -60,19 +70,21 @@ class DependencyGraph:
                 raise InvalidTask(f"task {self._task!r}: No parameter name specified at {where}")
             case ArgumentReference():
                 self._check_reference(parameter, where, cast("ArgumentReference", dependency.for_parameter(name)))
-            case FactoryDependency():
-                if dependency.factory in inside:
+            case FactoryDependency() | SharedValue():
+                factory: Callable[..., object] = dependency.factory
+                if factory in inside:
                     raise CircularDependency(f"task {self._task!r}: {where} needs itself")
+                within_shared = shared or isinstance(dependency, SharedValue)
                 for inner, each in self._made_from(where, dependency):
-                    self._check(parameter, inner, each, (*inside, dependency.factory))
-            case SharedValue():
-                self._check_shared(where, dependency.factory, (*inside, dependency.factory))
+                    self._check(parameter, inner, each, (*inside, factory), shared=within_shared)
             case _:
                 pass
 
-    def _made_from(self, where: str, dependency: FactoryDependency[Any]) -> Iterator[tuple[str, Dependency[Any]]]:
-        bindings = dependency.bindings
-        parameters = dependencies_of(self._task, dependency.factory)
+    def _made_from(
+        self, where: str, dependency: FactoryDependency[Any] | SharedValue[Any]
+    ) -> Iterator[tuple[str, Dependency[Any]]]:
+        bindings = dependency.bindings if isinstance(dependency, FactoryDependency) else {}
+        parameters = dependencies_of(self._task, dependency.factory, where)
         known = get_signature(dependency.factory).parameters
         takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())
         for name, value in bindings.items():
@@ -92,20 +104,6 @@ class DependencyGraph:
         if wanted is not None and not isinstance(reference, GivenArgument):
             self._needs[parameter].append(wanted)
 
-    def _check_shared(
-        self, where: str, factory: Callable[..., object], inside: tuple[Callable[..., object], ...]
-    ) -> None:
-        for name, each in dependencies_of(self._task, factory).items():
-            if isinstance(each, Marker | OfOneRun | ArgumentReference):
-                raise InvalidTask(
-                    f"task {self._task!r}: {where} is shared by all runs, so parameter {name!r} of {factory!r} cannot "
-                    "depend on one of them"
-                )
-            if isinstance(each, FactoryDependency | SharedValue):
-                if each.factory in inside:
-                    raise CircularDependency(f"task {self._task!r}: {where} needs itself")
-                self._check_shared(where, each.factory, (*inside, each.factory))
-
     def _follow(self, parameter: str, path: tuple[str, ...]) -> None:
         if parameter in path:
             circle = " -> ".join((*path[path.index(parameter) :], parameter))
@@ -114,8 +112,13 @@ class DependencyGraph:
             self._follow(needed, (*path, parameter))
 
 
-def dependencies_of(task: str, function: Callable[..., object]) -> Mapping[str, Dependency[Any]]:
+def dependencies_of(task: str, function: Callable[..., object], where: str = "") -> Mapping[str, Dependency[Any]]:
     """Return what the parameters of a function ask for.
+
+    Args:
+        task: The name of the task.
+        function: The function of the task, or one that makes something for it.
+        where: The parameter that it is made for.
 
     Raises:
         InvalidTask: It has no signature, or one that is ambiguous.
@@ -123,4 +126,4 @@ def dependencies_of(task: str, function: Callable[..., object]) -> Mapping[str, 
     try:
         return get_dependency_parameters(function)
     except (TypeError, ValueError) as error:
-        raise InvalidTask(f"task {task!r}: {error}") from error
+        raise InvalidTask(f"task {task!r}: {where}{': ' if where else ''}{error}") from error

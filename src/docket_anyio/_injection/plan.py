@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from docket_anyio._injection.annotations import Logged
+from docket_anyio._injection.annotations import Logged, kinds_in, readable_signature
 from docket_anyio._injection.graph import DependencyGraph, dependencies_of
-from docket_anyio._injection.library import Dependency, Provided, get_annotation_dependencies
+from docket_anyio._injection.library import Dependency, Provided, Provider, get_annotation_dependencies
 from docket_anyio._injection.marker import Marker, check_single
 from docket_anyio.exceptions import InvalidArguments, InvalidTask
 
@@ -118,7 +118,7 @@ class Plan:
         Raises:
             InvalidArguments: The call does not fit the signature, which may have changed since it was made.
         """
-        given = self._bind(args, kwargs).arguments
+        given = {**self._bind(args, kwargs).arguments, **kwargs}  # also those that **parameters take
         values = {name: each.for_run(key, attempt) for name, each in self.markers.items() if name not in given}
         policies = [*values.values()]
         policies += [each.for_run(key, attempt) for _, each in self.around if isinstance(each, Marker)]
@@ -157,6 +157,8 @@ def plan(task: str, function: Callable[..., Any]) -> Plan:
     ]
     markers = {name: each for name, each in asked.items() if isinstance(each, Marker)}
     check_single(task, [*asked.items(), *wrapping])
+    readable = readable_signature(task, function)
+    _check_parameters(task, readable, asked, [name for name, _ in wrapping])
     DependencyGraph(task, function).check()
     for name, each in wrapping:
         if name in asked and isinstance(each, Marker):
@@ -165,7 +167,7 @@ def plan(task: str, function: Callable[..., Any]) -> Plan:
         task,
         function,
         signature,
-        Logged.annotated_parameters(_evaluated(task, function, signature)),
+        Logged.annotated_parameters(readable),
         markers,
         [name for name in asked if name not in markers],
         wrapping,
@@ -178,13 +180,14 @@ def _is_required(parameter: inspect.Parameter) -> bool:
     return parameter.kind not in optional and parameter.default in (inspect.Parameter.empty, Provided)
 
 
-def _evaluated(task: str, function: Callable[..., Any], signature: inspect.Signature) -> inspect.Signature:
-    try:
-        return inspect.signature(function, eval_str=True)
-    except Exception as error:  # a user's annotation may raise anything
-        if any("Annotated" in str(each.annotation) for each in signature.parameters.values()):
-            # What stands there may be a limit: better no task than one that is not limited.
-            raise InvalidTask(
-                f"the annotations of task {task!r} cannot be read: {error}; define what they name in its module"
-            ) from error
-        return signature
+def _check_parameters(task: str, signature: inspect.Signature, asked: Container[str], wrapping: Container[str]) -> None:
+    for name, parameter in signature.parameters.items():
+        if name in asked and parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise InvalidTask(f"task {task!r}: {name!r} is given by its name, so it must not stand before the /")
+        for kind in kinds_in(parameter.annotation):
+            # The library leaves out all where one annotation cannot be read; better no task than one without its limit.
+            if name not in (asked if issubclass(kind, Provider) else wrapping):
+                raise InvalidTask(
+                    f"task {task!r}: {kind.__name__} at {name!r} is not seen, because other annotations of the task "
+                    "cannot be read; define what they name in its module, and give a function"
+                )

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final, TypeVar, cast, overload
 
-from anyio import Event, create_task_group, move_on_after
+from anyio import CancelScope, Event, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 from attrs import define, field
 
@@ -26,6 +26,7 @@ class _Kept:
     """A shared value, and how its makers and its users tell each other about it."""
 
     factory: DependencyFactory[Any]
+    scope: CancelScope = field(factory=lambda: CancelScope(shield=True), init=False)
     made: Event = field(factory=Event, init=False)
     unused: Event = field(factory=Event, init=False)
     closed: Event = field(factory=Event, init=False)
@@ -39,9 +40,14 @@ class SharedValues:
 
     So it does not matter which run was the first to want one, nor that this run was cancelled: a value that holds a
     cancel scope or a task group is opened and closed in the same task.
+
+    Args:
+        group: Where these tasks run.
+        broken: Called when a value has failed while it was in use.
     """
 
     _group: TaskGroup
+    _broken: Callable[[], None]
     _context: Context = field(factory=copy_context, init=False)  # not that of the run that happens to be the first
     _kept: dict[DependencyFactory[Any], _Kept] = field(factory=dict[DependencyFactory[Any], _Kept], init=False)
     _errors: list[Exception] = field(factory=list[Exception], init=False)
@@ -61,53 +67,73 @@ class SharedValues:
         """Close them, the last one made first.
 
         Raises:
-            Exception: Those that failed to close, alone or in a group.
+            CleanupTimeout: That took too long.
+            Exception: Those that failed while they were in use or closed, alone or in a group.
         """
-        for kept in reversed(list(self._kept.values())):
-            kept.unused.set()
-            await kept.closed.wait()
+        with move_on_after(_CLOSING, shield=True) as patience:  # noqa: ASYNC912 - the same
+            for kept in reversed(list(self._kept.values())):
+                kept.unused.set()
+                if not kept.made.is_set():
+                    kept.scope.cancel("nobody wants it any more")
+                await kept.closed.wait()
+        if patience.cancelled_caught:
+            for kept in self._kept.values():
+                kept.scope.cancel("not closed in time")
+            self._errors.append(
+                CleanupTimeout(f"the shared values of the worker were not closed within {_CLOSING:g} s")
+            )
         if self._errors:
             raise self._errors[0] if len(self._errors) == 1 else ExceptionGroup("shared values", self._errors)
 
     async def _keep(self, kept: _Kept) -> None:  # noqa: ASYNC910 - private; what users give need not wait
+        _shared_values.set(self)
         FunctionValue.cache.set({})
+        error: Exception | None = None
         try:
-            async with AsyncExitStack() as stack:
-                FunctionValue.stack.set(stack)
-                kept.value = await stack.enter_async_context(FunctionValue[Any](kept.factory))
-                # A value that needs another one was asked for first, and is to be closed first.
-                self._kept[kept.factory] = self._kept.pop(kept.factory)
-                kept.made.set()
-                await kept.unused.wait()
-        except Exception as error:
-            if kept.unused.is_set():
-                self._errors.append(error)
-            elif kept.made.is_set():
-                raise  # it broke while it was in use: that ends the worker, visibly
-            else:
-                # Whoever waits for it hears of it, and the next one who asks may have better luck.
-                del self._kept[kept.factory]
-                kept.error = error
+            with kept.scope:
+                async with AsyncExitStack() as stack:
+                    FunctionValue.stack.set(stack)
+                    kept.value = await stack.enter_async_context(FunctionValue[Any](kept.factory))
+                    # A value that needs another one was asked for first, and is to be closed first.
+                    self._kept[kept.factory] = self._kept.pop(kept.factory)
+                    kept.made.set()
+                    await kept.unused.wait()
+        except Exception as raised:  # noqa: BLE001 - whatever a user's function raises
+            error = raised
         finally:
-            kept.made.set()
             kept.closed.set()
+        self._ended(kept, error)
+
+    def _ended(self, kept: _Kept, error: Exception | None) -> None:
+        if not kept.unused.is_set():
+            # The next one who asks may have better luck.
+            del self._kept[kept.factory]
+        if not kept.made.is_set():
+            kept.error = error or NotOpen("a Shared value was not made before the worker stopped")
+            kept.made.set()
+        elif error is not None:
+            self._errors.append(error)
+            if not kept.unused.is_set():
+                self._broken()
 
 
 _shared_values: Final[ContextVar[SharedValues]] = ContextVar("shared_values")
 
 
 @asynccontextmanager
-async def open_shared_values() -> AsyncGenerator[SharedValues]:
-    """Keep shared values for what is started inside the block, until it ends."""
+async def open_shared_values(broken: Callable[[], None]) -> AsyncGenerator[None]:
+    """Keep shared values for what is started inside the block, until it ends.
+
+    Args:
+        broken: Called when one of them has failed while it was in use. The error is raised at the end of the block.
+    """
     async with create_task_group() as group:
-        values = SharedValues(group)
+        values = SharedValues(group, broken)
         _shared_values.set(values)
-        yield values
-        with move_on_after(_CLOSING) as patience:
-            await values.close()
-        if patience.cancelled_caught:
-            group.cancel_scope.cancel("not closed in time")
-            raise CleanupTimeout(f"the shared values of the worker were not closed within {_CLOSING:g} s")
+        try:
+            yield
+        finally:
+            await values.close()  # noqa: ASYNC102 - shielded and bounded itself
 
 
 class SharedValue(Provider[R]):

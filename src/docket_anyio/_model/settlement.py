@@ -133,7 +133,9 @@ def decide(
             assert_never(outcome)
 
 
-def retries(outcome: Outcome, policies: Iterable[SettlementPolicy], *, number: int, now: datetime) -> bool:
+def retries(
+    outcome: Outcome, policies: Iterable[SettlementPolicy], *, number: int, now: datetime, cancel_requested: bool
+) -> bool:
     """Tell whether another attempt follows.
 
     Args:
@@ -141,8 +143,10 @@ def retries(outcome: Outcome, policies: Iterable[SettlementPolicy], *, number: i
         policies: The task's own.
         number: The number of the attempt, from 1.
         now: The time.
+        cancel_requested: ``docket.cancel()`` was called while the body ran.
     """
-    settlement = decide(outcome, policies, number=number, now=now, duration=timedelta(0), cancel_requested=False)
+    duration = timedelta(0)  # it decides about the next run, not about the next attempt
+    settlement = decide(outcome, policies, number=number, now=now, duration=duration, cancel_requested=cancel_requested)
     return isinstance(settlement, Again)
 
 

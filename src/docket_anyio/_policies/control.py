@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypeVar, cast
+
+from docket_anyio._model.leaves import leaves
 
 E = TypeVar("E", bound=Exception)
 
@@ -13,18 +14,10 @@ def sole_leaf(error: BaseException, kind: type[E]) -> E | None:
 
     A group in which it is mixed with others is a failure, and is recorded with all that is in it.
     """
-    leaves = list(_leaves(error))
-    return cast("E", leaves[0]) if all(isinstance(each, kind) for each in leaves) else None
+    found = list(leaves(error))
+    return cast("E", found[0]) if all(isinstance(each, kind) for each in found) else None
 
 
 def has_only(error: BaseException, kinds: tuple[type[Exception], ...]) -> bool:
     """Tell whether an exception is of one of the kinds, or is a group of nothing else."""
-    return isinstance(error, kinds) or all(isinstance(each, kinds) for each in _leaves(error))
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
+    return isinstance(error, kinds) or all(isinstance(each, kinds) for each in leaves(error))

@@ -65,13 +65,18 @@ class Attempts:
         except Exception as error:  # noqa: BLE001 - whatever unpickling raises
             return Failed(error), ()  # noqa: ASYNC910 - private; the start and the settlement are checkpoints
         policies = [each for each in call.policies if isinstance(each, SettlementPolicy)]
-        now = self._docket.broker.clock.now
-        body = Body(
-            run, execution, plan, self._admitted(run, call), now, partial(self._instruments.hook_failed, run.delivery)
-        )
-        with run.scope:
-            outcome, decided = await body.run(lambda ended: retries(ended, policies, number=message.attempt, now=now()))
-            return outcome, [*decided, *policies]
+        now, report = self._docket.broker.clock.now, partial(self._instruments.hook_failed, run.delivery)
+        body = Body(run, execution, plan, self._admitted(run, call), now, report)
+        try:
+            with run.scope:
+                outcome, decided = await body.run(
+                    lambda ended: retries(
+                        ended, policies, number=message.attempt, now=now(), cancel_requested=run.cancel_requested
+                    )
+                )
+                return outcome, [*decided, *policies]
+        except Exception as error:  # noqa: BLE001 - what was in a group with the cancellation
+            return Failed(error), policies
         return run.outcome(), policies
 
     async def _ask(self, run: RunScope, plan: Plan, call: Call) -> Outcome | None:

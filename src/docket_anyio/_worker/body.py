@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, Final, TypeVar
+from functools import partial, wraps
+from math import inf
+from typing import Any, Final, TypeVar, cast
 
 import anyio
-from anyio import move_on_after
+from anyio import current_effective_deadline, get_cancelled_exc_class, move_on_after
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 from attrs import define, field
 
 from docket_anyio._client.execution import Execution
@@ -26,13 +28,14 @@ from docket_anyio._injection.opening import Opening
 from docket_anyio._injection.plan import Call, Plan
 from docket_anyio._model.admission import Deferred, Dropped, NotAdmitted, Parked
 from docket_anyio._model.codec import dump
+from docket_anyio._model.leaves import is_same
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import CancelReason, Failed, Outcome, Succeeded, TimedOut
 from docket_anyio._model.payloads import check_size, max_payload_bytes
 from docket_anyio._model.settlement import Decided, Finish, SettlementPolicy
 from docket_anyio._policies.base import RunPolicy
 from docket_anyio._worker.runs import RunScope
-from docket_anyio.exceptions import AdmissionBlocked
+from docket_anyio.exceptions import AdmissionBlocked, StrayCancellation
 
 T = TypeVar("T")
 
@@ -63,9 +66,12 @@ class Body:
     _call: Call
     _now: Callable[[], datetime]
     _report: Callable[[str, Exception], None]
-    _opening: Opening = field(factory=Opening, init=False)
+    _opening: Opening = field(init=False)
     _began: float = field(factory=anyio.current_time, init=False)
     _result: object = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._opening = Opening(self._run.patience)
 
     async def run(self, retried: Callable[[Outcome], bool]) -> tuple[Outcome, Sequence[SettlementPolicy]]:
         """Run it. A cancellation leaves it as one, once all is closed.
@@ -78,24 +84,15 @@ class Body:
         """
         if not self._plan.opens:
             return await self._attempt(), ()
-        decided: Sequence[SettlementPolicy] = ()
         try:
-            try:
-                await self._opening.open(self._plan, self._call)
-            except AdmissionBlocked as blocked:
-                outcome: Outcome = self._blocked(blocked)
-            except Exception as refused:  # noqa: BLE001 - whatever a user's function raises
-                outcome = Failed(refused)
-            else:
-                outcome = await self._attempt()
-                decided = await self._tell_handlers(outcome, retried)
-        except BaseException as cancelled:
-            await self._tell_cancelled(cancelled)  # noqa: ASYNC102 - shielded and bounded itself
-            await self._close(cancelled)  # noqa: ASYNC102 - the same
-            raise
-        raised = await self._close(outcome.error if isinstance(outcome, Failed | TimedOut) else None)
-        if raised is not None and isinstance(outcome, Succeeded):
+            outcome, decided = await self._use(retried)
+        except BaseException as error:  # noqa: BLE001 - _cancelled() raises it, once all is closed
+            return await self._cancelled(error), ()  # noqa: ASYNC102 - shielded and bounded
+        left_by = _left_by(outcome)
+        raised = await self._close(left_by)
+        if raised is not None and not isinstance(left_by, Exception):
             return Failed(raised), ()
+        self._report_closing(raised)
         return outcome, decided
 
     def _blocked(self, blocked: AdmissionBlocked) -> NotAdmitted:
@@ -105,6 +102,31 @@ class Body:
             delay = _RETRY_DELAY if blocked.retry_delay is None else blocked.retry_delay
             return Deferred(self._now() + delay, blocked.reason)
         return Dropped(blocked.reason)
+
+    async def _use(self, retried: Callable[[Outcome], bool]) -> tuple[Outcome, Sequence[SettlementPolicy]]:
+        try:
+            await self._opening.open(self._plan, self._call)
+        except AdmissionBlocked as blocked:
+            return self._blocked(blocked), ()
+        except Exception as refused:  # noqa: BLE001 - whatever a user's function raises
+            outcome: Outcome = Failed(refused)
+        else:
+            outcome = await self._attempt()
+        return outcome, await self._tell_handlers(outcome, retried)
+
+    async def _cancelled(self, error: BaseException) -> Outcome:
+        """Close all, and return what it means that the run was left by a cancellation that nobody had asked for.
+
+        Raises:
+            BaseException: Somebody had; or it was none.
+        """
+        await self._tell_cancelled(error)
+        raised = await self._close(error)
+        if current_effective_deadline() == -inf or not _is_cancellation(error):
+            self._report_closing(raised)
+            raise error
+        # A dependency holds a scope, and its time was over, or something failed in its task group.
+        return Failed(raised or StrayCancellation("the run was cancelled by one of its dependencies"))
 
     async def _attempt(self) -> Outcome:
         self._began = anyio.current_time()
@@ -117,17 +139,19 @@ class Body:
     async def _called(self) -> Outcome:
         if self._run.reason is not None:
             # Told to stop before it began: it must not even run to its first checkpoint.
-            return self._run.outcome()  # noqa: ASYNC910 - private; the start and the settlement are checkpoints
+            await checkpoint_if_cancelled()
         args, kwargs = self._call.args, {**self._call.kwargs, **self._call.values, **self._opening.values}
-        call: Callable[[], Awaitable[object]] = partial(run_inline, self._plan.function, args, kwargs)
+        function = self._plan.function
+        for group in (each for each in self._call.values.values() if isinstance(each, TaskGroup)):
+            function = _with_group(function, group)
+        call: Callable[[], Awaitable[object]] = partial(run_inline, function, args, kwargs)
         runtimes: list[Runtime[Any]] = self._having(Runtime)
         for runtime in runtimes:
-            call = partial(run_inline, runtime.run, (self._execution, self._plan.function, args, kwargs), {})
+            call = partial(run_inline, runtime.run, (self._execution, function, args, kwargs), {})
         middlewares: list[Middleware[Any]] = self._having(Middleware)
         for middleware in reversed(middlewares):
             call = partial(run_inline, middleware.around, (self._execution, call), {})
-        groups = [each for each in self._call.values.values() if isinstance(each, TaskGroup)]
-        self._result = await (_in_group(groups[0], call) if groups else call())
+        self._result = await call()
         if self._result is None:
             return Succeeded(None)
         what = f"the result of task {self._plan.task!r}"
@@ -169,19 +193,28 @@ class Body:
         self, handler: Callable[[Execution[Any], TaskOutcome], Awaitable[T]], told: TaskOutcome
     ) -> T | None:
         try:
-            return await handler(self._execution, told)
+            return cast("T", await run_inline(handler, (self._execution, told), {}))
         except Exception as error:  # noqa: BLE001 - whatever a user's handler raises
             self._report(getattr(handler, "__qualname__", repr(handler)), error)
             return None  # noqa: ASYNC910 - private; what users give need not wait
 
-    async def _close(self, error: BaseException | None) -> Exception | None:  # noqa: ASYNC910 - private; closing need not wait
+    async def _close(self, left_by: BaseException | None) -> Exception | None:  # noqa: ASYNC910 - closing need not wait
         try:
-            await self._opening.close(error, cancelled=self._run.reason is not None)
+            await self._opening.close(left_by)
         except Exception as raised:  # noqa: BLE001 - whatever a user's function raises
-            if error is not None:
-                self._report("closing its dependencies", raised)
             return raised  # noqa: ASYNC910 - private; what users give need not wait
+        except get_cancelled_exc_class() as cancelled:
+            # Each is closed inside of a shield. What they were shown they may raise anew.
+            if left_by is not None and _is_cancellation(left_by):
+                return None
+            stray = StrayCancellation("closing was cancelled from outside its scopes")
+            stray.__cause__ = cancelled
+            return stray
         return None
+
+    def _report_closing(self, raised: Exception | None) -> None:
+        if raised is not None:
+            self._report("closing its dependencies", raised)
 
     @property
     def _duration(self) -> timedelta:
@@ -202,18 +235,40 @@ async def _within(limits: Sequence[RunPolicy], body: Callable[[], Awaitable[Outc
     return outermost.outcome()
 
 
-async def _in_group(group: TaskGroup, call: Callable[[], Awaitable[object]]) -> object:
-    """Call the body in the task group that it has asked for."""
-    failures: list[Exception] = []
-    try:
-        async with group:
-            try:
-                return await call()
-            except Exception as error:
-                failures.append(error)
+def _with_group(function: Callable[..., Awaitable[object]], group: TaskGroup) -> Callable[..., Awaitable[object]]:
+    """Return the body inside the task group that it has asked for."""
+
+    @wraps(function)
+    async def call(*args: object, **kwargs: object) -> object:
+        failure: Exception | None = None
+        try:
+            async with group:
+                try:
+                    return await run_inline(function, args, kwargs)
+                except Exception as error:
+                    failure = error
+                    raise
+        except BaseExceptionGroup as several:
+            # The group is there for what the body starts: where the body alone failed, it does not show.
+            if failure is None or not is_same(several, failure):
                 raise
-    except BaseExceptionGroup as several:
-        # The group is there for what the body starts: where the body alone failed, it does not show.
-        if list(several.exceptions) != failures:
-            raise
-    raise failures[0]  # here, so that the group does not become its context
+        if failure is not None:
+            raise failure  # here, so that the group does not become its context
+        return None  # the body has cancelled its group
+
+    return call
+
+
+def _left_by(outcome: Outcome) -> BaseException | None:
+    """Return what the dependencies of a run see of how its body ended."""
+    error = outcome.error if isinstance(outcome, Failed | TimedOut) else None
+    # A scope of the event loop's own that a dependency holds wants to see its cancellation.
+    return error.__cause__ if isinstance(error, StrayCancellation) else error
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Tell whether that is a cancellation, alone or together with failures, and nothing that ends a program."""
+    kinds = (Exception, get_cancelled_exc_class())
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).split(kinds)[1] is None
+    return isinstance(error, kinds)

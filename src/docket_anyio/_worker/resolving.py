@@ -9,7 +9,7 @@ from typing import Any
 from docket_anyio._client.current import current_docket, current_execution, is_current
 from docket_anyio._client.execution import Execution
 from docket_anyio._injection.library import FailedDependency
-from docket_anyio._injection.opening import Opening
+from docket_anyio._injection.opening import Opening, Patience
 from docket_anyio._worker.worker import Worker, current_worker
 
 
@@ -30,7 +30,7 @@ async def resolved_dependencies(worker: Worker, execution: Execution[Any]) -> As
     """
     plan = worker.docket.registry.get(execution.function_name).plan.within(worker.dependencies)
     call = plan.call(execution.args, execution.kwargs, key=execution.key, attempt=execution.attempt)
-    opening = Opening()
+    opening = Opening(Patience())
     with (
         is_current(current_docket, worker.docket),
         is_current(current_worker, worker),
@@ -41,4 +41,4 @@ async def resolved_dependencies(worker: Worker, execution: Execution[Any]) -> As
             failed = {name: FailedDependency(name, error) for name, error in failures.items()}
             yield {**call.values, **opening.values, **failed}
         finally:
-            await opening.close(None, cancelled=False)  # noqa: ASYNC102 - shielded and bounded itself
+            await opening.close(None)  # noqa: ASYNC102 - shielded and bounded itself

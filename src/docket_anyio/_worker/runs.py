@@ -8,6 +8,7 @@ from typing import assert_never
 from anyio import CancelScope, Event
 from attrs import define, field
 
+from docket_anyio._injection.opening import Patience
 from docket_anyio._model.message import Delivery
 from docket_anyio._model.outcome import Cancelled, CancelReason, LeaseLost, Outcome, ShutDown, SlotLost
 
@@ -21,6 +22,7 @@ class RunScope:
 
     delivery: Delivery
     scope: CancelScope = field(factory=CancelScope, init=False)
+    patience: Patience = field(factory=Patience, init=False)
     reason: CancelReason | None = field(default=None, init=False)
     cancel_requested: bool = field(default=False, init=False)
 
@@ -31,6 +33,7 @@ class RunScope:
         if self.reason is None:
             self.reason = reason
             self.scope.cancel(reason.value)
+            self.patience.hurry()
 
     def outcome(self) -> Outcome:
         """Return what it means that the scope has caught the body."""

@@ -133,7 +133,7 @@ class Session:
         with self._shield:  # a drain is not interrupted, only bounded
             async with create_task_group() as upkeep:  # 3. leases and heartbeats outlive the runs
                 await self._start_upkeep(upkeep)
-                async with lifecycles, open_shared_values():
+                async with lifecycles, open_shared_values(lambda: self.stop(self._settings.grace)):
                     await self._serve_runs(upkeep, until_empty=until_empty, limits=limits)
                 upkeep.cancel_scope.cancel("stopped")
             await self._depart()
