@@ -8,7 +8,9 @@ import anyio
 from attrs import define
 
 from docket_anyio._broker.broker import Broker
+from docket_anyio._broker.slots import SAFEGUARD
 from docket_anyio._client.docket import Docket
+from docket_anyio._policies.concurrency import ConcurrencyLimit
 from docket_anyio._telemetry.instruments import Instruments
 
 
@@ -37,4 +39,9 @@ class Heartbeat:
         await self._broker.presence.depart(self._worker, self._tasks())
 
     def _tasks(self) -> list[str]:
-        return self._docket.registry.names()
+        registry = self._docket.registry
+        limits = any(
+            isinstance(each, ConcurrencyLimit) for task in registry.definitions() for each in task.plan.policies
+        )
+        # As pydocket's workers do, once they have a task with such a limit (WIRE section 8.1).
+        return sorted([*registry.names(), SAFEGUARD]) if limits else registry.names()
