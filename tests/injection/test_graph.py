@@ -91,7 +91,10 @@ def test_what_two_need_is_no_circle() -> None:
     def both(one: object = Depends(identity), two: object = Depends(identity)) -> None: ...
 
     async def body(
-        a: object = Depends(both), b: object = Depends(identity), c: object = CallArgument("a"), d: int = TaskArgument("d")
+        a: object = Depends(both),
+        b: object = Depends(identity),
+        c: object = CallArgument("a"),
+        d: int = TaskArgument("d"),
     ) -> None: ...
 
     registered(body)
@@ -101,7 +104,9 @@ def test_what_two_need_is_no_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    "marker", [Retry(attempts=2), Timeout(timedelta(1)), Perpetual(), ExecutionTasks()], ids=lambda each: type(each).__name__
+    "marker",
+    [Retry(attempts=2), Timeout(timedelta(1)), Perpetual(), ExecutionTasks()],
+    ids=lambda each: type(each).__name__,
 )
 def test_a_policy_in_a_dependency(marker: Any) -> None:
     def inner(policy: Any = marker) -> None: ...
@@ -130,7 +135,9 @@ def test_something_of_one_run_in_what_all_share(of_a_run: Any) -> None:
 
     async def direct(a: None = Shared(inner)) -> None: ...
     async def indirect(a: None = Shared(outer)) -> None: ...
-    async def bound(a: None = Shared(partial(identity, value=1)), b: None = Depends(identity, value=Shared(inner))) -> None: ...
+    async def bound(
+        a: None = Shared(partial(identity, value=1)), b: None = Depends(identity, value=Shared(inner))
+    ) -> None: ...
 
     for body in (direct, indirect, bound):
         refused(body, "'value'", "shared by all runs")

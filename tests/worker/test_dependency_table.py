@@ -24,7 +24,16 @@ AROUND = {
     "function": ["open first", "open it", "open last", "close last", "close first"],
     "coroutine": ["open first", "open it", "open last", "close last", "close first"],
     "held": ["open first", "open it", "open last", "close last", "close it", "close first"],
-    "nested": ["open first", "open inner", "open it", "open last", "close last", "close it", "close inner", "close first"],
+    "nested": [
+        "open first",
+        "open inner",
+        "open it",
+        "open last",
+        "close last",
+        "close it",
+        "close inner",
+        "close first",
+    ],
     "shared": ["open first", "open it", "open last", "close last", "close first", "close it"],
     "around": ["open it", "open first", "open last", "close last", "close first", "close it"],
     "tasks": ["open first", "open last", "open it", "close it", "close last", "close first"],
@@ -98,7 +107,7 @@ async def with_tasks(
 ) -> str:
     enough = anyio.Event()
 
-    async def child(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def child(*, task_status: anyio.abc.TaskStatus[None]) -> None:  # noqa: ASYNC114 - started in a moment
         with diary.get().page("it"):
             task_status.started()
             await enough.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sized
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from attrs import frozen
 
@@ -58,9 +58,9 @@ def kinds_in(annotation: object) -> Iterator[type[Dependency[Any]]]:
     """Return the classes of the dependencies in an annotation that is no text."""
     for each in getattr(annotation, "__metadata__", ()):
         if isinstance(each, Dependency):
-            yield type(cast("Dependency[Any]", each))
+            yield type(each)  # pyright: ignore[reportUnknownArgumentType]
         elif isinstance(each, type) and issubclass(each, Dependency):
-            yield cast("type[Dependency[Any]]", each)
+            yield each
 
 
 def readable_signature(task: str, function: Callable[..., Any]) -> inspect.Signature:
@@ -83,7 +83,11 @@ def _read(task: str, function: Callable[..., Any], annotation: object) -> object
     def alone() -> None: ...
 
     alone.__annotations__ = {"it": annotation}
-    names = getattr(inspect.unwrap(function), "__globals__", None) or getattr(function.__call__, "__globals__", {})
+    names = getattr(inspect.unwrap(function), "__globals__", None) or getattr(
+        getattr(function, "__call__", None),  # noqa: B004 - a callable object
+        "__globals__",
+        {},
+    )
     try:
         return inspect.get_annotations(alone, globals=names, eval_str=True)["it"]
     except Exception as error:

@@ -59,7 +59,9 @@ class DependencyGraph:
         where = f"parameter {name!r} of {inside[-1] if inside else self._function!r}"
         match dependency:
             case Marker() | OfOneRun() | ArgumentReference() if shared:
-                raise InvalidTask(f"task {self._task!r}: {where} belongs to one run, so it cannot be shared by all runs")
+                raise InvalidTask(
+                    f"task {self._task!r}: {where} belongs to one run, so it cannot be shared by all runs"
+                )
             case Marker() if inside:
                 raise InvalidTask(
                     f"task {self._task!r}: {type(dependency).__name__} at {where} belongs in the signature of the task"

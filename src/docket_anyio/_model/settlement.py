@@ -139,9 +139,7 @@ def retries(
         cancel_requested: ``docket.cancel()`` was called while the body ran.
     """
     duration = timedelta(0)  # it decides about the next run, not about the next attempt
-    settlement = decide(
-        outcome, policies, number=number, now=now, duration=duration, cancel_requested=cancel_requested
-    )
+    settlement = decide(outcome, policies, number=number, now=now, duration=duration, cancel_requested=cancel_requested)
     return isinstance(settlement, Again)
 
 
