@@ -263,7 +263,7 @@ async def test_a_class_in_an_annotation_sees_the_argument(docket: Docket) -> Non
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-async def test_a_workers_own_are_opened_around_every_task_in_order(docket: Docket, by_name: bool) -> None:
+async def test_a_workers_own_are_opened_around_every_task_in_order(docket: Docket, *, by_name: bool) -> None:
     order: list[str] = []
 
     async def connection() -> AsyncGenerator[str]:

@@ -107,7 +107,7 @@ async def with_tasks(
 ) -> str:
     enough = anyio.Event()
 
-    async def child(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def child(*, task_status: anyio.abc.TaskStatus[None]) -> None:  # noqa: ASYNC114 - started in a moment
         with diary.get().page("it"):
             task_status.started()
             await enough.wait()

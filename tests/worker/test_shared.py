@@ -36,14 +36,14 @@ async def test_one_that_fifty_runs_want_at_once_is_made_once(docket: Docket) -> 
         made.append(object())
         return made[-1]
 
-    async def body(ready: None = Depends(lambda: arrive()), value: object = Shared(pool)) -> bool:
-        return value is made[0]
-
     def arrive() -> None:
         nonlocal waiting
         waiting += 1
         if waiting == 50:
             all_wait.set()
+
+    async def body(ready: None = Depends(arrive), value: object = Shared(pool)) -> bool:
+        return value is made[0]
 
     executions = await add_many(docket, body, 50)
     async with Worker(docket, concurrency=50) as worker:
@@ -141,14 +141,17 @@ async def test_one_that_nobody_wants_is_not_made(docket: Docket) -> None:
 async def test_it_may_need_others_and_is_closed_before_them(docket: Docket) -> None:
     notes = Diary()
 
+    @asynccontextmanager
     async def settings() -> AsyncGenerator[str]:
         async with notes.slow_page("settings") as page:
             yield page
 
+    @asynccontextmanager
     async def address(which: str = Shared(settings)) -> AsyncGenerator[str]:
         async with notes.slow_page("address"):
             yield f"address of {which}"
 
+    @asynccontextmanager
     async def pool(
         where: str = Depends(address), docket: Docket = CurrentDocket(), worker: Worker = CurrentWorker()
     ) -> AsyncGenerator[str]:
@@ -174,7 +177,7 @@ async def test_it_sees_nothing_of_the_run_that_came_first(docket: Docket) -> Non
     def pool() -> bool:
         return current_execution.get(None) is None
 
-    async def body(nothing_seen: bool = Shared(pool)) -> bool:
+    async def body(*, nothing_seen: bool = Shared(pool)) -> bool:
         return nothing_seen
 
     execution = await docket.add(body)()
@@ -236,6 +239,7 @@ async def test_a_retry_tries_again_to_make_it(docket: Docket) -> None:
 async def test_one_that_fails_to_close_ends_the_worker_with_its_error(docket: Docket) -> None:
     notes = Diary()
 
+    @asynccontextmanager
     async def first() -> AsyncGenerator[str]:
         async with notes.slow_page("first") as page:
             yield page
@@ -276,6 +280,7 @@ async def test_one_that_breaks_while_it_is_in_use_stops_the_worker(docket: Docke
     """What runs has its grace, and what it has ended is settled: only then is the error raised."""
     break_it, go_on = anyio.Event(), anyio.Event()
 
+    @asynccontextmanager
     async def pool() -> AsyncGenerator[str]:
         async with anyio.create_task_group() as group:
 
@@ -305,10 +310,11 @@ async def test_one_that_breaks_while_it_is_in_use_stops_the_worker(docket: Docke
 async def test_one_that_ends_by_itself_is_made_anew(docket: Docket) -> None:
     made = 0
 
+    @asynccontextmanager
     async def pool() -> AsyncGenerator[tuple[int, anyio.CancelScope]]:
         nonlocal made
         made += 1
-        with anyio.CancelScope() as scope:
+        with anyio.CancelScope() as scope:  # noqa: ASYNC100 - around all runs
             yield made, scope
 
     async def body(value: tuple[int, anyio.CancelScope] = Shared(pool)) -> int:
@@ -331,6 +337,7 @@ async def test_it_is_closed_after_the_last_run(docket: Docket) -> None:
     notes = Diary()
     diary.set(notes)
 
+    @asynccontextmanager
     async def pool() -> AsyncGenerator[str]:
         async with notes.slow_page("pool") as page:
             yield page
@@ -352,6 +359,7 @@ async def test_it_is_closed_after_the_last_run(docket: Docket) -> None:
 async def test_it_is_closed_where_the_worker_is_cancelled(docket: Docket) -> None:
     notes = Diary()
 
+    @asynccontextmanager
     async def pool() -> AsyncGenerator[str]:
         async with anyio.create_task_group(), notes.slow_page("pool"):
             yield "pool"
@@ -374,6 +382,7 @@ async def test_a_task_group_that_all_runs_share(docket: Docket) -> None:
     """What a run starts there outlives the run, and ends with the worker."""
     told: list[str] = []
 
+    @asynccontextmanager
     async def background() -> AsyncGenerator[TaskGroup]:
         async with anyio.create_task_group() as group:
             yield group

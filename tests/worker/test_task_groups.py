@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio
@@ -216,15 +217,15 @@ async def test_what_stands_around_the_body_sees_the_end_of_all(
 ) -> None:
     children = 0
 
-    async def child(fails: bool) -> None:
+    async def child(*, fails: bool) -> None:
         nonlocal children
         await anyio.sleep(0.01)
         children += 1
         if fails:
             raise ValueError("failed")
 
-    async def body(fails: bool, around: object = dependency, tasks: TaskGroup = ExecutionTasks()) -> str:
-        tasks.start_soon(child, fails)
+    async def body(*, fails: bool, around: object = dependency, tasks: TaskGroup = ExecutionTasks()) -> str:
+        tasks.start_soon(partial(child, fails=fails))
         return "done"
 
     well, badly = await docket.add(body)(fails=False), await docket.add(body)(fails=True)
@@ -265,5 +266,5 @@ async def test_it_ends_before_dependencies_close(docket: Docket) -> None:
 async def test_a_task_has_one_at_most(docket: Docket) -> None:
     async def body(one: TaskGroup = ExecutionTasks(), two: TaskGroup = ExecutionTasks()) -> None: ...
 
-    with pytest.raises(InvalidTask, match="'one'.*'two'"):
+    with pytest.raises(InvalidTask, match=r"'one'.*'two'"):
         docket.register(body)

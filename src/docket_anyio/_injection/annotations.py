@@ -58,7 +58,7 @@ def kinds_in(annotation: object) -> Iterator[type[Dependency[Any]]]:
     """Return the classes of the dependencies in an annotation that is no text."""
     for each in getattr(annotation, "__metadata__", ()):
         if isinstance(each, Dependency):
-            yield type(each)
+            yield type(each)  # pyright: ignore[reportUnknownArgumentType]
         elif isinstance(each, type) and issubclass(each, Dependency):
             yield each
 
@@ -84,8 +84,10 @@ def _read(task: str, function: Callable[..., Any], annotation: object) -> object
 
     alone.__annotations__ = {"it": annotation}
     names = getattr(inspect.unwrap(function), "__globals__", None) or getattr(
-        getattr(function, "__call__", None), "__globals__", {}
-    )  # noqa: B004 - see plan()
+        getattr(function, "__call__", None),  # noqa: B004 - a callable object
+        "__globals__",
+        {},
+    )
     try:
         return inspect.get_annotations(alone, globals=names, eval_str=True)["it"]
     except Exception as error:

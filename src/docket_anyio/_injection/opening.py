@@ -22,6 +22,8 @@ T = TypeVar("T")
 _CLOSING: Final = 30.0
 _CLOSING_CANCELLED: Final = 3.0
 
+_NOTHING_TO_CLOSE: Final[object] = vars(Dependency)["__aexit__"]
+
 
 @define(eq=False)
 class Patience:
@@ -55,8 +57,8 @@ class _RunStack(AsyncExitStack):
         self._patience: Final = patience
 
     async def enter_async_context(self, cm: AbstractAsyncContextManager[T, bool | None]) -> T:
-        if type(cm).__aexit__ is Dependency.__aexit__:
-            return await cm.__aenter__()  # there is nothing to close
+        if type(cm).__aexit__ is _NOTHING_TO_CLOSE:
+            return await cm.__aenter__()
         scope = self._enter_scope(cm)
         value = await cm.__aenter__()
 
@@ -64,7 +66,7 @@ class _RunStack(AsyncExitStack):
             self._patience.begin(scope)
             try:
                 await cm.__aexit__(*ended)
-            except BaseException as raised:
+            except BaseException as raised:  # noqa: ASYNC103 - what was shown to it is raised by who knows it
                 if ended[1] is None or not is_same(raised, ended[1]):
                     raise
 
@@ -77,7 +79,7 @@ class _RunStack(AsyncExitStack):
         def close(*ended: Any) -> None:
             try:
                 cm.__exit__(*ended)
-            except BaseException as raised:
+            except BaseException as raised:  # noqa: ASYNC103 - what was shown to it is raised by who knows it
                 if ended[1] is None or not is_same(raised, ended[1]):
                     raise
 

@@ -76,7 +76,7 @@ class Attempts:
                 )
                 return outcome, [*decided, *policies]
         except Exception as error:  # noqa: BLE001 - what was in a group with the cancellation
-            return Failed(error), policies
+            return Failed(error), policies  # noqa: ASYNC910 - private; the start and the settlement are checkpoints
         return run.outcome(), policies
 
     async def _ask(self, run: RunScope, plan: Plan, call: Call) -> Outcome | None:

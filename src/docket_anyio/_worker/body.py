@@ -86,8 +86,8 @@ class Body:
             return await self._attempt(), ()
         try:
             outcome, decided = await self._use(retried)
-        except BaseException as error:  # noqa: BLE001 - _cancelled() raises it, once all is closed
-            return await self._cancelled(error), ()  # noqa: ASYNC102 - shielded and bounded
+        except BaseException as error:  # noqa: BLE001, ASYNC103 - _cancelled() raises it, once all is closed
+            return await self._cancelled(error), ()  # noqa: ASYNC102, ASYNC104 - shielded and bounded
         left_by = _left_by(outcome)
         raised = await self._close(left_by)
         if raised is not None and not isinstance(left_by, Exception):
@@ -107,7 +107,7 @@ class Body:
         try:
             await self._opening.open(self._plan, self._call)
         except AdmissionBlocked as blocked:
-            return self._blocked(blocked), ()
+            return self._blocked(blocked), ()  # noqa: ASYNC910 - private; what users give need not wait
         except Exception as refused:  # noqa: BLE001 - whatever a user's function raises
             outcome: Outcome = Failed(refused)
         else:
@@ -203,13 +203,10 @@ class Body:
             await self._opening.close(left_by)
         except Exception as raised:  # noqa: BLE001 - whatever a user's function raises
             return raised  # noqa: ASYNC910 - private; what users give need not wait
-        except get_cancelled_exc_class() as cancelled:
-            # Each is closed inside of a shield. What they were shown they may raise anew.
+        except get_cancelled_exc_class() as cancelled:  # noqa: ASYNC103 - each was closed inside of a shield
             if left_by is not None and _is_cancellation(left_by):
-                return None
-            stray = StrayCancellation("closing was cancelled from outside its scopes")
-            stray.__cause__ = cancelled
-            return stray
+                return None  # noqa: ASYNC104, ASYNC910 - what they were shown they may raise anew
+            return _stray(cancelled)  # noqa: ASYNC104, ASYNC910 - nobody's
         return None
 
     def _report_closing(self, raised: Exception | None) -> None:
@@ -239,7 +236,7 @@ def _with_group(function: Callable[..., Awaitable[object]], group: TaskGroup) ->
     """Return the body inside the task group that it has asked for."""
 
     @wraps(function)
-    async def call(*args: object, **kwargs: object) -> object:
+    async def call(*args: object, **kwargs: object) -> object:  # noqa: ASYNC910 - private; what users give need not wait
         failure: Exception | None = None
         try:
             async with group:
@@ -254,9 +251,15 @@ def _with_group(function: Callable[..., Awaitable[object]], group: TaskGroup) ->
                 raise
         if failure is not None:
             raise failure  # here, so that the group does not become its context
-        return None  # the body has cancelled its group
+        return None  # noqa: ASYNC910 - private; the body has cancelled its group
 
     return call
+
+
+def _stray(cancelled: BaseException) -> StrayCancellation:
+    error = StrayCancellation("closing was cancelled from outside its scopes")
+    error.__cause__ = cancelled
+    return error
 
 
 def _left_by(outcome: Outcome) -> BaseException | None:
