@@ -71,6 +71,11 @@ async def running(broker: Broker, message: TaskMessage = MESSAGE) -> Delivery:
     return delivery
 
 
+async def take_over(broker: Broker, delivery: Delivery, worker: str) -> None:
+    """Have a delivery go from one worker to another, as if its lease had run out."""
+    await broker.redis.xclaim(broker.keys.stream, "docket-workers", worker, 0, [delivery.receipt])
+
+
 async def ended(broker: Broker, step: Step = Step.COMPLETE) -> Delivery:
     delivery = await running(broker)
     assert await broker.queue.settle(delivery, ENDINGS[step], NOW) is Answer.SETTLED

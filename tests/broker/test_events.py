@@ -81,6 +81,16 @@ async def test_settling_a_superseded_run(broker: Broker) -> None:
     assert settled == [event("completed", completed_at=AT_LATER)]
 
 
+@pytest.mark.parametrize("step", ENDINGS, ids=lambda step: step.name.lower())
+async def test_settling_the_last_of_a_chain_is_quiet_only_where_it_is_superseded(broker: Broker, step: Step) -> None:
+    quiet = evolve(ENDINGS[step], quiet=True)
+    delivery = await running(broker)
+    assert len(await announced(broker, lambda: broker.queue.settle(delivery, quiet, LATER))) == 1
+    delivery = await running(broker)
+    await broker.queue.schedule(PARKED, due=False, replace=True)
+    assert await announced(broker, lambda: broker.queue.settle(delivery, quiet, LATER)) == []
+
+
 async def test_settling_where_nothing_is_kept(anyio_backend: object, store: Store) -> None:
     async with open_broker(store, execution_ttl=timedelta(0)) as broker:
         delivery = await running(broker)
@@ -99,9 +109,9 @@ async def test_running_again(broker: Broker) -> None:
 
 async def test_handing_back(broker: Broker) -> None:
     delivery = await running(broker)
-    back = await announced(broker, lambda: broker.queue.hand_back(delivery))
+    back = await announced(broker, lambda: broker.queue.hand_back(delivery, "W"))
     assert back == [event("queued", when=AT_NOW)]
-    assert await announced(broker, lambda: broker.queue.hand_back(delivery)) == []
+    assert await announced(broker, lambda: broker.queue.hand_back(delivery, "W")) == []
 
 
 async def test_cancelling_what_waits(broker: Broker) -> None:
@@ -130,7 +140,7 @@ async def test_a_cancelled_delivery_is_announced_when_it_is_dropped(broker: Brok
     drop = {
         "start": lambda: broker.queue.start(delivery, "W", NOW),
         "again": lambda: broker.queue.again(delivery, delivery.message, NOW, due=True),
-        "hand back": lambda: broker.queue.hand_back(delivery),
+        "hand back": lambda: broker.queue.hand_back(delivery, "W"),
     }[what]
     assert await announced(broker, drop) == [event("cancelled", completed_at=AT_LATER)]
 

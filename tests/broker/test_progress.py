@@ -138,7 +138,7 @@ async def test_a_superseded_run_is_not_heard_once_its_successor_has_begun(broker
     await run(broker)
     await schedule(broker, replace=True)
     assert await increment(broker, 5, generation=1) == ProgressRecord(5, 100, None, NOW)
-    delivery = await claim(broker)
+    delivery = await claim(broker, "W2")
     await broker.queue.start(delivery, "W2", NOW)
     await increment(broker, 1, generation=2)
     await ignored(broker, 1)

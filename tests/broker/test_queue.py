@@ -35,6 +35,7 @@ from tests.broker.brokers import (
     record,
     running,
     state_of,
+    take_over,
 )
 from tests.conftest import Store
 
@@ -193,8 +194,9 @@ async def test_a_run_begins(broker: Broker) -> None:
     assert delivery.message == evolve(MESSAGE, generation=1)
     assert await broker.queue.start(delivery, "W", NOW) is Answer.STARTED
     found = await record(broker)
-    assert set(found) == (WAITING - {"known"}) | {"worker", "started_at"}
+    assert set(found) == (WAITING - {"known"}) | {"worker", "started_at", "anyio:receipt"}
     assert (found["state"], found["worker"]) == (b"running", b"W")
+    assert found["anyio:receipt"] == delivery.receipt
     assert found["started_at"] == b"2026-11-22T03:50:03.727689+00:00"
     assert found["generation"] == b"1"
     progress = await broker.redis.hgetall(broker.keys.progress(KEY))
@@ -213,6 +215,7 @@ async def test_starting_again_after_a_lost_answer_changes_nothing(broker: Broker
 async def test_a_redelivered_run_begins_anew(broker: Broker) -> None:
     delivery = await running(broker)
     await broker.redis.hset(broker.keys.progress(KEY), mapping={"current": 7, "message": "almost"})
+    await take_over(broker, delivery, "W2")
     assert await broker.queue.start(delivery, "W2", LATER) is Answer.STARTED
     assert (await record(broker))["worker"] == b"W2"
     progress = await broker.redis.hgetall(broker.keys.progress(KEY))
@@ -376,7 +379,7 @@ async def test_a_cancelled_run_is_followed_by_none(broker: Broker) -> None:
 @pytest.mark.parametrize("begin", [queued, running], ids=["claimed", "running"])
 async def test_a_delivery_returns_as_it_was(broker: Broker, begin: Callable[[Broker], Awaitable[Delivery]]) -> None:
     delivery = await begin(broker)
-    assert await broker.queue.hand_back(delivery) is Answer.QUEUED
+    assert await broker.queue.hand_back(delivery, "W") is Answer.QUEUED
     found = await record(broker)
     assert set(found) == WAITING | {"stream_id"}
     assert (found["state"], found["generation"]) == (b"queued", b"1")
@@ -389,14 +392,14 @@ async def test_a_delivery_returns_as_it_was(broker: Broker, begin: Callable[[Bro
 async def test_a_cancelled_delivery_does_not_return(broker: Broker) -> None:
     delivery = await running(broker)
     await broker.queue.cancel(KEY, NOW)
-    assert await broker.queue.hand_back(delivery) is Answer.CANCELLED
+    assert await broker.queue.hand_back(delivery, "W") is Answer.CANCELLED
     assert (await entries(broker), await pending(broker)) == ([], 0)
 
 
 async def test_a_superseded_delivery_does_not_return(broker: Broker) -> None:
     delivery = await running(broker)
     await broker.queue.schedule(PARKED, due=False, replace=True)
-    assert await broker.queue.hand_back(delivery) is Answer.SUPERSEDED
+    assert await broker.queue.hand_back(delivery, "W") is Answer.SUPERSEDED
     assert (await entries(broker), await pending(broker)) == ([], 0)
 
 
@@ -457,7 +460,7 @@ REPEATED: dict[str, Callable[[Broker, Delivery], Awaitable[object]]] = {
     "again later": lambda broker, delivery: broker.queue.again(
         delivery, evolve(delivery.message, when=LATER), NOW, due=False
     ),
-    "hand back": lambda broker, delivery: broker.queue.hand_back(delivery),
+    "hand back": lambda broker, delivery: broker.queue.hand_back(delivery, "W"),
     "discard": lambda broker, delivery: broker.queue.discard(delivery.receipt),
 }
 
@@ -489,7 +492,7 @@ async def test_a_repeated_call_does_not_touch_the_next_run(broker: Broker, name:
 async def test_a_renewed_lease_is_young_again(broker: Broker) -> None:
     delivery = await running(broker)
     await broker.redis.xclaim(broker.keys.stream, "docket-workers", "W", 0, [delivery.receipt], idle=100_000)
-    assert await broker.queue.renew("W", [delivery.receipt]) == []
+    assert await broker.queue.renew("W", [delivery]) == []
     (entry,) = await broker.redis.xpending_range(broker.keys.stream, "docket-workers", "-", "+", 10)
     assert entry["consumer"] == b"W"
     assert entry["time_since_delivered"] < 10_000
@@ -499,10 +502,9 @@ async def test_a_lease_that_is_lost_is_told(broker: Broker) -> None:
     mine = await running(broker)
     theirs = await running(broker, evolve(MESSAGE, key="theirs"))
     settled = await running(broker, evolve(MESSAGE, key="settled"))
-    await broker.redis.xclaim(broker.keys.stream, "docket-workers", "W2", 0, [theirs.receipt])
+    await take_over(broker, theirs, "W2")
     await broker.queue.settle(settled, ENDINGS[Step.COMPLETE], NOW)
-    receipts = [mine.receipt, theirs.receipt, settled.receipt]
-    assert await broker.queue.renew("W", receipts) == [theirs.receipt, settled.receipt]
+    assert await broker.queue.renew("W", [mine, theirs, settled]) == [theirs.receipt, settled.receipt]
 
 
 async def test_no_lease_is_renewed_without_asking(broker: Broker) -> None:

@@ -18,11 +18,11 @@ from tests.broker.brokers import (
     MUCH_LATER,
     NOW,
     PARKED,
-    claim,
     ended,
     queued,
     running,
     state_of,
+    take_over,
 )
 
 STATES = (None, *ExecutionState)
@@ -53,7 +53,7 @@ async def _queued(broker: Broker, step: Step) -> Delivery:
         return await queued(broker)
     # Who settles was started: its lease is lost, and the worker that took the delivery over has handed it back.
     delivery = await running(broker)
-    await broker.queue.hand_back(delivery)
+    await broker.queue.hand_back(delivery, "W")
     return delivery
 
 
@@ -96,6 +96,8 @@ async def take(scene: Scene, step: Step) -> None:
         case Step.PROMOTE:
             await queue.promote(MUCH_LATER, limit=10)
         case Step.START:
+            # A redelivered message is started by the worker that took it over.
+            await take_over(scene.broker, delivery, "W2")
             await queue.start(delivery, "W2", NOW)
         case Step.COMPLETE | Step.FAIL | Step.STOP:
             await queue.settle(delivery, ENDINGS[step], NOW)
@@ -104,7 +106,7 @@ async def take(scene: Scene, step: Step) -> None:
         case Step.AGAIN_LATER:
             await queue.again(delivery, evolve(delivery.message, attempt=2, when=LATER), NOW, due=False)
         case Step.HAND_BACK:
-            await queue.hand_back(delivery)
+            await queue.hand_back(delivery, "W")
         case Step.CANCEL:
             await queue.cancel(KEY, NOW)
         case Step.CLEAR:
@@ -130,10 +132,9 @@ async def test_what_another_worker_has_ended_is_not_started_again(broker: Broker
 
 
 async def test_the_first_of_two_workers_to_settle_decides(broker: Broker) -> None:
-    first = await running(broker)
-    await broker.queue.hand_back(first)
-    second = await claim(broker, "W2")
-    await broker.queue.start(second, "W2", NOW)
-    assert (await broker.queue.settle(first, ENDINGS[Step.COMPLETE], NOW)).name == "SETTLED"
-    assert (await broker.queue.settle(second, ENDINGS[Step.FAIL], NOW)).name == "GONE"
+    delivery = await running(broker)
+    await take_over(broker, delivery, "W2")
+    await broker.queue.start(delivery, "W2", NOW)
+    assert (await broker.queue.settle(delivery, ENDINGS[Step.COMPLETE], NOW)).name == "SETTLED"
+    assert (await broker.queue.settle(delivery, ENDINGS[Step.FAIL], NOW)).name == "GONE"
     assert await state_of(broker) is ExecutionState.COMPLETED

@@ -62,6 +62,15 @@ def make_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[A
         if os.path.exists(path):  # noqa: ASYNC240, PTH110 - opened by another process
             perpetual.after(timedelta(hours=1))
 
+    async def baton_held(number: int, path: str, perpetual: Any = library.Perpetual(every=timedelta(hours=1))) -> None:
+        """Run until a file is there, and again in an hour."""
+        await hold(number, path)
+
+    async def farewell(path: str, perpetual: Any = library.Perpetual()) -> None:
+        """Run until a file is there, as the last of its chain."""
+        perpetual.cancel()
+        await hold(1, path)
+
     async def report(path: str, progress: Any = library.Progress()) -> str:
         """Tell how far it is, and go on when a file is there."""
         await progress.set_total(7)
@@ -72,7 +81,7 @@ def make_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[A
         await progress.increment(4)
         return "done"
 
-    return [echo, nothing, boom, flaky, flaky_later, hold, baton, report]
+    return [echo, nothing, boom, flaky, flaky_later, hold, baton, baton_held, farewell, report]
 
 
 def make_automatic_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[Any]]]:

@@ -117,6 +117,27 @@ def test_perpetual_back_and_forth(meeting: Meeting, pair: tuple[str, str]) -> No
     assert first.state("baton") == "cancelled"
 
 
+@pytest.mark.parametrize("task", ["farewell", "baton_held"])
+def test_a_superseded_perpetual_says_nothing_at_its_end(meeting: Meeting, pair: tuple[str, str], task: str) -> None:
+    """Who waits for the key waits for what has replaced it, whether the old run would go on or be the last."""
+    docket = meeting.docket()
+    client, worker = (meeting.side(each, docket) for each in pair)
+    worker.work(concurrency=1)
+    client.add(task, meeting.hold if task == "baton_held" else repr(str(meeting.gate)), key="K")
+    wait_until(lambda: client.state("K") == "running", "the run")
+    assert client.replace("echo", "'new'", key="K") == "SCHEDULED"
+    for side in (client, worker):
+        side.follow("K")
+    meeting.gate.touch()
+    for side in (client, worker):
+        assert side.result("K") == ["returned", "'new'"]
+        states = [event[0] for event in without_repetitions(side.events("K")) if isinstance(event[0], str)]
+        assert states == ["queued", "running", "completed"]
+    assert generation(docket, "K") == 2
+    worker.stop()
+    assert docket.leftovers() == []
+
+
 def test_automatic_tasks_are_added_once(meeting: Meeting, pair: tuple[str, str]) -> None:
     docket = meeting.docket()
     sides = [meeting.side(each, docket) for each in pair]
@@ -281,22 +302,44 @@ def test_snapshot_and_clear(meeting: Meeting, pair: tuple[str, str], who: str) -
     assert len(meeting.journal.entries("echo")) == 1
 
 
-def test_cleared_by_pydocket_while_it_runs(
-    meeting: Meeting, ours: str, redis_version: tuple[int, ...], request: pytest.FixtureRequest
-) -> None:
-    if redis_version >= (7,):  # 6.2 keeps the pending entry of a message that was deleted
-        reason = (
-            "pydocket's clear deletes the message of a run; our worker takes that for a lost lease, cancels the run "
-            "and lets it go: its record says running for ever, and the key is taken"
-        )
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+@pytest.mark.parametrize("task", ["hold", "baton_held"])
+def test_cleared_by_pydocket_while_it_runs(meeting: Meeting, ours: str, task: str) -> None:
+    """Its message goes, and the run goes on: through renewals of its lease, to its end or to its next run."""
     docket = meeting.docket()
     client, worker = meeting.side(PYDOCKET, docket), meeting.side(ours, docket)
     worker.work(redelivery=0.4)
+    client.add(task, meeting.hold, key="K")
+    wait_until(lambda: client.state("K") == "running", "the run")
+    assert client.clear() == 1
+    until = time.monotonic() + 0.5
+    wait_until(lambda: time.monotonic() > until, "several renewals of the lease")
+    assert client.state("K") == worker.state("K") == "running"
+    meeting.gate.touch()
+    if task == "hold":
+        assert client.result("K") == worker.result("K") == ["returned", "1"]
+    else:
+        wait_until(lambda: waiting(docket) == (0, 1), "the run in an hour")
+        assert client.state("K") == worker.state("K") == "scheduled"
+        client.cancel("K")
+    assert len(meeting.journal.entries("hold")) == 1
+    wait_until(docket.is_drained, "the end of it all")
+
+
+def test_cleared_by_pydocket_and_handed_back(meeting: Meeting, ours: str) -> None:
+    """What we cannot finish before we have to leave runs elsewhere, also when its message has gone."""
+    docket = meeting.docket()
+    client, worker = meeting.side(PYDOCKET, docket), meeting.side(ours, docket)
+    worker.work("leaving", redelivery=0.4)
     client.add("hold", meeting.hold, key="K")
     wait_until(lambda: client.state("K") == "running", "the run")
     client.clear()
-    until = time.monotonic() + 0.5
+    until = time.monotonic() + 0.3
     wait_until(lambda: time.monotonic() > until, "several renewals of the lease")
+    worker.stop("leaving", grace=0)
+    assert client.state("K") == worker.state("K") == "queued"
     meeting.gate.touch()
-    wait_until(lambda: client.state("K") == "completed", "the end", seconds=1)
+    client.work("staying")
+    assert client.result("K") == worker.result("K") == ["returned", "1"]
+    assert client.execution("K")["worker"] == "staying"
+    client.stop("staying")
+    assert docket.leftovers() == []

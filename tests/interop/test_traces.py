@@ -184,6 +184,8 @@ def play(meeting: Meeting, scenario: Callable[[Stage], None], client: str, worke
 INTENDED = re.compile(
     # Our promoters sleep until the next task is due, so they have to be told of an earlier one. pydocket's poll.
     r" \d 1 anyio:wake: ours \[.*\], theirs '-'"
+    # Once a message is cleared away, only this tells which delivery of a key it is that runs.
+    r"| \d 0 runs:\S+ 2 anyio:receipt: ours '<entry>', theirs '-'"
     # pydocket keeps the progress of a failed run until the next attempt begins, with no time to live.
     r"| \d 0 progress:\S+: ours '-', theirs \('hash', 'kept', .*\)"
 )

@@ -63,11 +63,15 @@ class Promotion:
 
 @frozen
 class Ending:
-    """How an execution ended, as it is recorded. ``result`` is pickled."""
+    """How an execution ended, as it is recorded. ``result`` is pickled.
+
+    Of a run that was superseded nothing is recorded. Its end is announced all the same, unless it is ``quiet``.
+    """
 
     state: ExecutionState
     error: str | None = None
     result: bytes | None = None
+    quiet: bool = False
 
 
 @define(eq=False)
@@ -193,7 +197,7 @@ class Queue:
         return ExecutionState(reply.decode()) if isinstance(reply, bytes) and reply else None
 
     async def start(self, delivery: Delivery, worker: str, now: datetime) -> Answer:
-        """Begin a run, unless it is superseded or cancelled; then the delivery is settled."""
+        """Begin a run of a worker's delivery, unless it is superseded or cancelled; then the delivery is settled."""
         keys, message, started_at = self._keys, delivery.message, now.isoformat()
         reply = await self._run(
             _START,
@@ -240,6 +244,7 @@ class Queue:
                 ending.error or "",
                 result_key,
                 "" if ending.result is None else self._stored(ending.result, result_key, now),
+                int(ending.quiet),
             ),
             repeatable=True,
         )
@@ -288,8 +293,8 @@ class Queue:
         )
         return Answer(reply)
 
-    async def hand_back(self, delivery: Delivery) -> Answer:
-        """Return a delivery to the queue, the attempt not counted. Safe to repeat."""
+    async def hand_back(self, delivery: Delivery, worker: str) -> Answer:
+        """Return a worker's delivery to the queue, the attempt not counted. Safe to repeat."""
         keys, message = self._keys, delivery.message
         reply = await self._run(
             _HAND_BACK,
@@ -301,6 +306,7 @@ class Queue:
             ),
             (
                 *_delivered(delivery),
+                worker,
                 message.when.timestamp(),
                 self._seconds_to_live,
                 _waiting_event(message, due=True),
@@ -317,16 +323,21 @@ class Queue:
                 (("XACK", self._keys.stream, GROUP, receipt), ("XDEL", self._keys.stream, receipt)), repeatable=True
             )
 
-    async def renew(self, worker: str, receipts: Sequence[bytes]) -> list[bytes]:
+    async def renew(self, worker: str, deliveries: Sequence[Delivery]) -> list[bytes]:
         """Renew the leases of deliveries.
 
         Returns:
             The receipts of those that are not this worker's any more.
         """
         lost: list[bytes] = []
-        for first in range(0, len(receipts), _RENEWED_AT_ONCE):
-            some = receipts[first : first + _RENEWED_AT_ONCE]
-            reply = await self._run(_RENEW, (self._keys.stream,), (GROUP, worker, *some), repeatable=True)
+        for first in range(0, len(deliveries), _RENEWED_AT_ONCE):
+            some = deliveries[first : first + _RENEWED_AT_ONCE]
+            reply = await self._run(
+                _RENEW,
+                (self._keys.stream, *(self._keys.runs(each.message.key) for each in some)),
+                (GROUP, worker, *(word for each in some for word in (each.receipt, each.message.generation))),
+                repeatable=True,
+            )
             if isinstance(reply, list):
                 lost += [each for each in reply if isinstance(each, bytes)]
         return lost  # noqa: ASYNC910 - nothing in hand, nothing to ask

@@ -14,11 +14,15 @@ from docket_anyio._model.outcome import Cancelled, Failed, LeaseLost, Outcome, S
 
 @frozen
 class Finish:
-    """The execution ends here: record the state and what came of it. ``result`` is pickled."""
+    """The execution ends here: record the state and what came of it. ``result`` is pickled.
+
+    ``quiet`` is the end of a chain of runs: if this run was superseded, its chain goes on, and no end is told.
+    """
 
     state: ExecutionState
     result: bytes | None = None
     error: Exception | None = None
+    quiet: bool = False
 
 
 @frozen
@@ -109,7 +113,7 @@ def decide(
                     settlement = policy.settle(attempt)
                     if settlement is not None:
                         return settlement
-            return _end(outcome)
+            return finish(outcome)
         case _:
             assert_never(outcome)
 
@@ -125,12 +129,18 @@ def without_successor(settlement: Settlement, outcome: Outcome) -> Settlement:
         case Again(), _:
             return Finish(ExecutionState.CANCELLED)
         case Continue(), Succeeded() | Failed() | TimedOut():
-            return _end(outcome)
+            return finish(outcome, quiet=True)
         case _:
             return settlement
 
 
-def _end(outcome: Succeeded | Failed | TimedOut) -> Finish:
+def finish(outcome: Succeeded | Failed | TimedOut, *, quiet: bool = False) -> Finish:
+    """Return the end of an execution with the outcome of its last attempt.
+
+    Args:
+        outcome: How the attempt ended.
+        quiet: See ``Finish``.
+    """
     if isinstance(outcome, Succeeded):
-        return Finish(ExecutionState.COMPLETED, result=outcome.result)
-    return Finish(ExecutionState.FAILED, error=outcome.error)
+        return Finish(ExecutionState.COMPLETED, result=outcome.result, quiet=quiet)
+    return Finish(ExecutionState.FAILED, error=outcome.error, quiet=quiet)

@@ -12,7 +12,7 @@ from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.outcome import Succeeded
 from docket_anyio._model.schedule import cron_fields, next_cron, next_interval
 from docket_anyio._model.settings import check_aware, check_not_negative
-from docket_anyio._model.settlement import Attempt, Continue, Settlement
+from docket_anyio._model.settlement import Attempt, Continue, Settlement, finish
 
 
 @define(eq=False)
@@ -73,10 +73,10 @@ class _Repeats:
         """
         self._wishes.when, self._wishes.delay = check_aware("when", when), None
 
-    def settle(self, attempt: Attempt) -> Settlement | None:
-        """Return what should happen next, or ``None`` to have no opinion."""
+    def settle(self, attempt: Attempt) -> Settlement:
+        """Return what should happen next."""
         if self._wishes.cancelled:
-            return None
+            return finish(attempt.outcome, quiet=True)
         succeeded = isinstance(attempt.outcome, Succeeded)
         ending = ExecutionState.COMPLETED if succeeded else ExecutionState.FAILED
         return Continue(self._next_when(attempt), ending, arguments=self._wishes.arguments)

@@ -24,7 +24,7 @@ class LeaseKeeper:
     async def run(self, ready: Callable[[], None]) -> None:
         """Renew until cancelled."""
         while True:
-            for lost in await self._broker.queue.renew(self._settings.name, self._runs.receipts()):
+            for lost in await self._broker.queue.renew(self._settings.name, self._runs.deliveries()):
                 self._runs.cancel(lost, CancelReason.LEASE_LOST)
             ready()
             await anyio.sleep(self._settings.lease_renewal.total_seconds())

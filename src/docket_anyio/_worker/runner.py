@@ -85,7 +85,9 @@ class Runner:
     async def decline(self, run: RunScope) -> None:
         """Hand back a delivery that was claimed and shall not be started here."""
         try:
-            await self._supervisor.until_done("handing back", lambda: self._broker.queue.hand_back(run.delivery))
+            await self._supervisor.until_done(
+                "handing back", lambda: self._broker.queue.hand_back(run.delivery, self._worker)
+            )
             self._instruments.delivery_dropped(run.delivery, "handed back")
         finally:
             self._runs.remove(run)
@@ -153,7 +155,7 @@ class Runner:
                 due = settlement.when <= now
                 return await queue.again(delivery, successor, now, due=due, ended=settlement.ending)
             case HandBack():
-                return await queue.hand_back(delivery)
+                return await queue.hand_back(delivery, self._worker)
             case LetGo():
                 return None  # noqa: ASYNC910 - private; starting was a checkpoint
             case _:
@@ -183,13 +185,13 @@ def _next_run(message: TaskMessage, settlement: Continue) -> TaskMessage:
 def _ending(finish: Finish, task: str) -> Ending:
     error = finish.error
     if error is None:
-        return Ending(finish.state, result=finish.result)
+        return Ending(finish.state, result=finish.result, quiet=finish.quiet)
     text = _text(error)
     try:
         stored = dump(error, f"the exception of task {task!r}")
     except NotSerializable:
         stored = dump(TaskFailed(text), "a TaskFailed")
-    return Ending(finish.state, error=text, result=stored)
+    return Ending(finish.state, error=text, result=stored, quiet=finish.quiet)
 
 
 def _text(error: Exception) -> str:

@@ -75,9 +75,9 @@ class ActiveRuns:
         self._changed.set()
         self._changed = Event()
 
-    def receipts(self) -> list[bytes]:
+    def deliveries(self) -> list[Delivery]:
         """Return what is in hand."""
-        return list(self._runs)
+        return [run.delivery for run in self]
 
     def cancel(self, receipt: bytes, reason: CancelReason) -> None:
         """Tell a run to stop, if it still runs."""

@@ -21,10 +21,25 @@ local function publish(channel, payload)
   end
 end
 
--- Takes a delivery off the stream, and tells whether it was still pending.
-local function acknowledge(stream, group, receipt)
+-- Who has a delivery in hand, or false. Once pydocket's clear has deleted its message it is soon no longer pending, and
+-- only the record says who runs it.
+local function holder_of(runs, stream, group, receipt)
+  local pending = redis.pcall('XPENDING', stream, group, receipt, receipt, 1)
+  if not pending.err and pending[1] then
+    return pending[1][2]
+  end
+  local record = redis.call('HMGET', runs, 'anyio:receipt', 'worker')
+  return record[1] == receipt and record[2]
+end
+
+-- Takes a delivery out of whosever hands it is in, and tells whether it was in any.
+local function acknowledge(runs, stream, group, receipt)
   local pending = redis.call('XACK', stream, group, receipt)
   redis.call('XDEL', stream, receipt)
+  if redis.call('HGET', runs, 'anyio:receipt') == receipt then
+    redis.call('HDEL', runs, 'anyio:receipt')
+    return true
+  end
   return pending == 1
 end
 
@@ -80,7 +95,8 @@ local function place(keys, key, when, immediate, message)
   local generation = redis.call('HINCRBY', keys.runs, 'generation', 1)
   message[#message + 1] = 'generation'
   message[#message + 1] = tostring(generation)
-  redis.call('HDEL', keys.runs, 'worker', 'started_at', 'completed_at', 'error', 'result_key', 'stream_id')
+  redis.call('HDEL', keys.runs, 'worker', 'started_at', 'completed_at', 'error', 'result_key', 'stream_id',
+    'anyio:receipt')
   redis.call('HSET', keys.runs, 'when', when, 'known', when,
     'function', message[6], 'args', message[8], 'kwargs', message[10])
   if immediate then

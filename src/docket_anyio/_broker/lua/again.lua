@@ -6,7 +6,7 @@
 local keys = { runs = KEYS[1], parked = KEYS[2], queue = KEYS[3], stream = KEYS[4], wake = KEYS[7] }
 local key, generation = ARGV[1], ARGV[2]
 -- A repeated call finds its delivery settled, and changes nothing.
-if not acknowledge(keys.stream, ARGV[4], ARGV[3]) then
+if not acknowledge(keys.runs, keys.stream, ARGV[4], ARGV[3]) then
   return 'gone'
 end
 drop_progress(KEYS[5], generation)

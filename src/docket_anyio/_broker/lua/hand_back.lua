@@ -1,13 +1,14 @@
 -- hand_back: a delivery returns to the queue as it was, its attempt not counted.
 -- KEYS runs stream progress state_channel
--- ARGV key generation receipt group when time_to_live event message...
+-- ARGV key generation receipt group worker when time_to_live event message...
 -- returns "queued" | "superseded" | "cancelled" | "gone"
 
 local runs, stream, generation = KEYS[1], KEYS[2], ARGV[2]
--- A repeated call finds its delivery settled, and changes nothing.
-if not acknowledge(stream, ARGV[4], ARGV[3]) then
+-- A repeated call finds its delivery settled, and one that another worker has taken over is left to it.
+if holder_of(runs, stream, ARGV[4], ARGV[3]) ~= ARGV[5] then
   return 'gone'
 end
+acknowledge(runs, stream, ARGV[4], ARGV[3])
 drop_progress(KEYS[3], generation)
 if superseded(runs, generation) then
   return 'superseded'
@@ -17,14 +18,14 @@ if ended(state, generation) then
   return 'gone'
 end
 if state == 'cancelled' then
-  conclude_cancelled(runs, KEYS[4], ARGV[1], ARGV[6])
+  conclude_cancelled(runs, KEYS[4], ARGV[1], ARGV[7])
   return 'cancelled'
 end
-local message = message_from(8)
+local message = message_from(9)
 message[#message + 1] = 'generation'
 message[#message + 1] = generation
 local id = redis.call('XADD', stream, '*', unpack(message))
-redis.call('HSET', runs, 'state', 'queued', 'known', ARGV[5], 'stream_id', id)
+redis.call('HSET', runs, 'state', 'queued', 'known', ARGV[6], 'stream_id', id)
 redis.call('HDEL', runs, 'worker', 'started_at')
-publish(KEYS[4], ARGV[7])
+publish(KEYS[4], ARGV[8])
 return 'queued'

@@ -1,22 +1,22 @@
 -- renew: a worker renews the leases that it still holds.
--- KEYS stream
--- ARGV group worker receipt...
+-- KEYS stream runs...
+-- ARGV group worker receipts_and_generations...
 -- returns the receipts whose lease it has lost
 
 local stream, group, worker = KEYS[1], ARGV[1], ARGV[2]
+if redis.pcall('XPENDING', stream, group).err then
+  -- No such group: everything was flushed, so nobody else can have the deliveries either.
+  return {}
+end
 local lost = {}
-for index = 3, #ARGV do
-  local receipt = ARGV[index]
-  local answer = redis.pcall('XPENDING', stream, group, receipt, receipt, 1)
-  if answer.err then
-    -- No such group: everything was flushed, so nobody else can have the delivery either.
-    break
-  end
-  local pending = answer[1]
-  if not pending or pending[2] ~= worker then
-    lost[#lost + 1] = receipt
-  else
+for index = 2, #KEYS do
+  local runs, receipt, generation = KEYS[index], ARGV[2 * index - 1], ARGV[2 * index]
+  local holder = holder_of(runs, stream, group, receipt)
+  if holder == worker then
     redis.call('XCLAIM', stream, group, worker, 0, receipt, 'IDLE', 0, 'JUSTID')
+  elseif holder or not superseded(runs, generation) then
+    lost[#lost + 1] = receipt
   end
+  -- A superseded run goes on to its end, also when its message was cleared and no record is about it.
 end
 return lost

@@ -1,21 +1,23 @@
 -- settle: a run has ended, and so has its execution.
 -- KEYS runs progress state_channel stream result
--- ARGV generation receipt group state completed_at time_to_live event error result_key result
+-- ARGV generation receipt group state completed_at time_to_live event error result_key result quiet
 -- returns "settled" | "superseded" | "gone"
 
 local runs, generation, seconds = KEYS[1], ARGV[1], tonumber(ARGV[6])
-local pending = acknowledge(KEYS[4], ARGV[3], ARGV[2])
+local held = acknowledge(runs, KEYS[4], ARGV[3], ARGV[2])
 if superseded(runs, generation) then
-  if pending then
+  if held then
     drop_progress(KEYS[2], generation)
-    publish(KEYS[3], ARGV[7])
+    if ARGV[11] ~= '1' then
+      publish(KEYS[3], ARGV[7])
+    end
   end
   return 'superseded'
 end
--- A repeated call, and a worker whose run somebody else has ended or taken back, change nothing. What is pending and
+-- A repeated call, and a worker whose run somebody else has ended or handed back, change nothing. What is in hand and
 -- queued was claimed and is not to be started.
 local state = redis.call('HGET', runs, 'state')
-if state ~= 'running' and not (pending and (state == 'cancelled' or state == 'queued')) then
+if not held or not (state == 'running' or state == 'cancelled' or state == 'queued') then
   return 'gone'
 end
 redis.call('HDEL', runs, 'known', 'stream_id')

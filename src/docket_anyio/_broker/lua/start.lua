@@ -3,22 +3,29 @@
 -- ARGV key generation receipt group worker started_at event time_to_live
 -- returns "started" | "superseded" | "cancelled" | "gone"
 
-local runs, generation = KEYS[1], ARGV[2]
+local runs, stream, generation, receipt, group = KEYS[1], KEYS[6], ARGV[2], ARGV[3], ARGV[4]
+-- The lease may have run out since the claim: then another worker starts it, or has ended it.
+local holder = holder_of(runs, stream, group, receipt)
+if holder and holder ~= ARGV[5] then
+  return 'gone'
+end
 if superseded(runs, generation) then
-  acknowledge(KEYS[6], ARGV[4], ARGV[3])
+  acknowledge(runs, stream, group, receipt)
   return 'superseded'
 end
 local state = redis.call('HGET', runs, 'state')
-if ended(state, generation) then
-  acknowledge(KEYS[6], ARGV[4], ARGV[3])
-  return 'gone'
-end
 if state == 'cancelled' then
-  acknowledge(KEYS[6], ARGV[4], ARGV[3])
-  conclude_cancelled(runs, KEYS[5], ARGV[1], ARGV[8])
+  -- One that was cleared in this worker's hands was announced then.
+  if acknowledge(runs, stream, group, receipt) then
+    conclude_cancelled(runs, KEYS[5], ARGV[1], ARGV[8])
+  end
   return 'cancelled'
 end
-redis.call('HSET', runs, 'state', 'running', 'worker', ARGV[5], 'started_at', ARGV[6])
+if not holder or ended(state, generation) then
+  acknowledge(runs, stream, group, receipt)
+  return 'gone'
+end
+redis.call('HSET', runs, 'state', 'running', 'worker', ARGV[5], 'started_at', ARGV[6], 'anyio:receipt', receipt)
 redis.call('HDEL', runs, 'known', 'stream_id')
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 redis.call('HSET', KEYS[2], 'current', '0', 'total', '100', 'generation', generation)

@@ -149,7 +149,8 @@ def _xpending(keys: Keyspace, args: list[bytes]) -> Reply:
         consumer = group.consumers.get(words[3])
         pending = {} if consumer is None else consumer.pending
     found: list[Reply] = []
-    for identifier in sorted(pending):
+    # Asking for one of many is what each start of a run does.
+    for identifier in sorted(pending.keys() & {low} if low == high else pending):
         if len(found) >= count:
             break
         entry = pending[identifier]
