@@ -9,9 +9,9 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', ARGV[2], 'LIMIT'
   local parked, runs = prefix .. ':' .. key, prefix .. ':runs:' .. key
   local message = redis.call('HGETALL', parked)
   if #message > 0 then
-    redis.call('XADD', stream, '*', unpack(message))
+    local id = redis.call('XADD', stream, '*', unpack(message))
     redis.call('DEL', parked)
-    redis.call('HSET', runs, 'state', 'queued')
+    redis.call('HSET', runs, 'state', 'queued', 'stream_id', id)
     local when = ''
     for index = 1, #message, 2 do
       if message[index] == 'when' then

@@ -5,7 +5,7 @@
 
 local runs, generation, seconds = KEYS[1], ARGV[1], tonumber(ARGV[6])
 local held = acknowledge(runs, KEYS[4], ARGV[3], ARGV[2])
-if superseded(runs, generation) then
+if superseded(runs, generation, KEYS[4], held and ARGV[2]) then
   if held then
     drop_progress(KEYS[2], generation)
     if ARGV[11] ~= '1' then

@@ -9,7 +9,7 @@ local holder = holder_of(runs, stream, group, receipt)
 if holder and holder ~= ARGV[5] then
   return 'gone'
 end
-if superseded(runs, generation) then
+if superseded(runs, generation, stream, holder and receipt) then
   acknowledge(runs, stream, group, receipt)
   return 'superseded'
 end
