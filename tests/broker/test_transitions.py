@@ -54,7 +54,7 @@ async def _scheduled(broker: Broker, step: Step) -> Delivery:
 
 
 async def _queued(broker: Broker, step: Step) -> Delivery:
-    if step in {Step.START, Step.HAND_BACK}:
+    if step in {Step.START, Step.STOP, Step.HAND_BACK}:
         return await queued(broker)
     # Who settles was started: its lease is lost, and the worker that took the delivery over has handed it back.
     delivery = await running(broker)

@@ -186,6 +186,9 @@ INTENDED = re.compile(
     r" \d 1 anyio:wake: ours \[.*\], theirs '-'"
     # Once a message is cleared away, only this tells which delivery of a key it is that runs.
     r"| \d 0 runs:\S+ 2 anyio:receipt: ours '<entry>', theirs '-'"
+    # What is cancelled after it was promoted leaves the stream at once; pydocket's worker announces it once more.
+    r"| 0 0 stream 2 entries: ours \[\[\('key', 'hold'\).*\]\], theirs \[\[.*\], \[\('key', 'promoted'\).*\]\]"
+    r"| 1 1 state:promoted: ours '-', theirs \['{.*\"state\": \"cancelled\".*}'\]"
     # pydocket keeps the progress of a failed run until the next attempt begins, with no time to live.
     r"| \d 0 progress:\S+: ours '-', theirs \('hash', 'kept', .*\)"
 )

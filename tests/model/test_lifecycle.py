@@ -35,7 +35,7 @@ def test_three_states_are_the_end(state: ExecutionState) -> None:
         (Step.START, (QUEUED, RUNNING), RUNNING),
         (Step.COMPLETE, (RUNNING, CANCELLED), COMPLETED),
         (Step.FAIL, (RUNNING, CANCELLED), FAILED),
-        (Step.STOP, (RUNNING, CANCELLED), CANCELLED),
+        (Step.STOP, (QUEUED, RUNNING, CANCELLED), CANCELLED),
         (Step.AGAIN_NOW, (RUNNING,), QUEUED),
         (Step.AGAIN_LATER, (RUNNING,), SCHEDULED),
         (Step.HAND_BACK, (QUEUED, RUNNING), QUEUED),

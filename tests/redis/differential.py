@@ -20,7 +20,8 @@ from redis.exceptions import RedisError
 from docket_anyio._redis.transport import Transport
 from tests.redis.differential_commands import Words
 
-EXAMPLES = {"nightly": 5000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 150)
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+EXAMPLES = 5000 if NIGHTLY else 150
 
 
 @define

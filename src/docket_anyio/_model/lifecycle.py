@@ -77,6 +77,8 @@ def _table() -> Mapping[tuple[ExecutionState | None, Step], ExecutionState]:
         table[origin, Step.COMPLETE] = state.COMPLETED
         table[origin, Step.FAIL] = state.FAILED
         table[origin, Step.STOP] = state.CANCELLED
+    # A worker refuses what is stricken without starting it.
+    table[state.QUEUED, Step.STOP] = state.CANCELLED
     return MappingProxyType(table)
 
 

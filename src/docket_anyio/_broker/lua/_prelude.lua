@@ -49,14 +49,22 @@ local function acknowledge(runs, stream, group, receipt)
   return pending == 1
 end
 
--- Generation 0 is a message from before they were counted, and so is what is no number; a record that is gone was
--- ended by somebody else.
-local function superseded(runs, generation)
+-- Generation 0 is a message from before they were counted, and so is what is no number; a record that is gone was ended by somebody else. Once it is
+-- gone the count starts anew, and a newer message may be of the same generation, or of a lower one: then the one that
+-- waits tells. A `stream_id` whose message is gone tells nothing, it may be one that pydocket left behind.
+local function superseded(runs, generation, stream, receipt)
   if tonumber(generation) == 0 then
     return false
   end
-  local current = redis.call('HGET', runs, 'generation')
-  return not current or (tonumber(current) or 0) > tonumber(generation)
+  local record = redis.call('HMGET', runs, 'generation', 'state', 'stream_id')
+  local current, state, waiting = record[1], record[2], record[3]
+  if not current or (tonumber(current) or tonumber(generation)) ~= tonumber(generation) then
+    return true
+  end
+  if receipt and state == 'queued' and waiting and waiting ~= receipt then
+    return #redis.call('XRANGE', stream, waiting, waiting) > 0
+  end
+  return receipt and state == 'scheduled'
 end
 
 -- Another worker, which had the delivery before or after, has ended the run.

@@ -10,7 +10,7 @@ if not acknowledge(keys.runs, keys.stream, ARGV[4], ARGV[3]) then
   return 'gone'
 end
 drop_progress(KEYS[5], generation)
-if superseded(keys.runs, generation) then
+if superseded(keys.runs, generation, keys.stream, ARGV[3]) then
   return 'superseded'
 end
 local state = redis.call('HGET', keys.runs, 'state')

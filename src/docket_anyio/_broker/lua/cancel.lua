@@ -3,6 +3,8 @@
 -- ARGV prefix key completed_at time_to_live event
 -- returns the state before, or "" where the key was unknown
 
+-- Seconds, for a run that takes its time to stop.
+local LONGEST_RUN = 86400
 local runs, prefix, key = KEYS[1], ARGV[1], ARGV[2]
 local record = redis.call('HMGET', runs, 'state', 'stream_id')
 local state, queued = record[1] or '', record[2]
@@ -16,7 +18,8 @@ redis.call('DEL', KEYS[3], KEYS[4], KEYS[6], KEYS[7])
 if not TERMINAL[state] then
   redis.call('HDEL', runs, 'known', 'stream_id')
   redis.call('HSET', runs, 'state', 'cancelled', 'completed_at', ARGV[3])
-  expire(runs, ARGV[4])
+  -- The run expires it when it ends. A key that is added again before that must count on from here.
+  expire(runs, state == 'running' and math.max(LONGEST_RUN, ARGV[4]) or ARGV[4])
 end
 if state == 'scheduled' or state == 'queued' then
   publish(KEYS[8], ARGV[5])

@@ -10,7 +10,7 @@ if holder_of(runs, stream, ARGV[4], ARGV[3]) ~= ARGV[5] then
 end
 acknowledge(runs, stream, ARGV[4], ARGV[3])
 drop_progress(KEYS[3], generation)
-if superseded(runs, generation) then
+if superseded(runs, generation, stream, ARGV[3]) then
   return 'superseded'
 end
 local state = redis.call('HGET', runs, 'state')

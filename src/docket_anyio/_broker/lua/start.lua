@@ -9,7 +9,7 @@ local holder = holder_of(runs, stream, group, receipt, ARGV[5])
 if holder and holder ~= ARGV[5] then
   return 'gone'
 end
-if superseded(runs, generation) then
+if superseded(runs, generation, stream, receipt ~= '' and holder and receipt) then
   acknowledge(runs, stream, group, receipt)
   -- Of a worker that has begun the run before and died.
   drop_progress(KEYS[2], generation)
