@@ -34,9 +34,9 @@ ENDINGS = [
 REFUSED = Ending(ExecutionState.CANCELLED)
 STRIKES = [
     StrikeInstruction(Direction.STRIKE, "send"),
-    StrikeInstruction(Direction.STRIKE, None, "to", Operator.BETWEEN, (1, "é")),
+    StrikeInstruction(Direction.STRIKE, None, "to", operator=Operator.BETWEEN, value=(1, "é")),
     StrikeInstruction(Direction.RESTORE, "send"),
-    StrikeInstruction(Direction.RESTORE, "send", "to", Operator.EQUAL, None),
+    StrikeInstruction(Direction.RESTORE, "send", "to", operator=Operator.EQUAL, value=None),
 ]
 
 
