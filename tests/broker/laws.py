@@ -210,7 +210,7 @@ class Laws:
         else:
             # Another worker has taken it over: the first of the two to end it decides.
             assert not accepted or possible, where
-        if said is Answer.CANCELLED:
+        if said is Answer.CANCELLED and receipt in before.pending:
             self._move(states, key, Move.STOP)
         if accepted:
             self._move(states, key, move)

@@ -201,6 +201,18 @@ async def test_what_is_no_message_any_more_is_swept_and_not_counted(docket: Dock
     assert await broker.queue.is_empty()
 
 
+async def test_a_key_is_counted_once_wherever_something_of_it_is(docket: Docket) -> None:
+    broker = docket.broker
+    await docket.add(send, key="runs")()
+    async with broker.open_intake("W") as intake:
+        (delivery,) = await intake.claim(1, wait=SECOND)
+        await broker.queue.start(delivery, "W", broker.clock.now())
+    await docket.add(send, when=later(), key="first")()
+    await docket.replace(send, when=later(2 * HOUR), key="runs")()  # the run goes on, superseded
+    assert await broker.backlog.clear(broker.clock.now(), at_once=1) == 2
+    await broker.queue.discard(delivery.receipt)
+
+
 async def test_a_message_from_before_generations_is_counted(docket: Docket) -> None:
     async with docket.redis() as redis:
         await redis.xadd(docket.stream_key, {"key": "old", "function": "send", "attempt": "1"})

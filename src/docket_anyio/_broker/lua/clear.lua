@@ -6,12 +6,13 @@
 local queue, stream = KEYS[1], KEYS[2]
 local prefix, completed_at, seconds, batch, group = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 
--- Tells whether the key was waiting, or is of a time before records.
-local function cancel(key)
+-- Tells whether the key was waiting. One that is scheduled is found in the queue, also where a message of it that was
+-- superseded is still on the stream.
+local function cancel(key, on_stream)
   local runs = prefix .. ':runs:' .. key
   local state = redis.call('HGET', runs, 'state')
   redis.call('DEL', prefix .. ':known:' .. key, prefix .. ':stream-id:' .. key)
-  if state == 'scheduled' or state == 'queued' then
+  if state == 'queued' or (state == 'scheduled' and not on_stream) then
     leave_line(prefix, runs, key)
     redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit', 'woken')
     redis.call('HSET', runs, 'state', 'cancelled', 'completed_at', completed_at)
@@ -70,7 +71,7 @@ for _, entry in ipairs(entries) do
   if key and guarded_by(key) then
     cancelled = cancel_guarded(key)
   else
-    cancelled = key and cancel(key)
+    cancelled = key and cancel(key, true)
     untracked = not in_hand and (not generation or generation == '0')
   end
   if cancelled or untracked then
