@@ -426,3 +426,26 @@ async def test_one_that_hangs_on_closing_is_given_up(docket: Docket) -> None:
         with pytest.raises(CleanupTimeout, match="shared values of the worker were not closed within 10 s"):
             await worker.run_until_finished()
     assert stopwatch.seconds() < 15
+
+
+@virtual_time
+async def test_leaving_a_worker_waits_until_they_are_closed(docket: Docket) -> None:
+    begun, seen = anyio.Event(), list[str]()
+
+    async def pool() -> AsyncGenerator[str]:
+        yield "pool"
+        await anyio.sleep(9)
+        seen.append("closed")
+
+    async def body(value: str = Shared(pool)) -> None:
+        begun.set()
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(4)
+
+    async with anyio.create_task_group() as group:
+        async with Worker(docket, grace=timedelta(0)) as worker:
+            await group.start(worker.run_forever)
+            await docket.add(body)()
+            await begun.wait()
+        seen.append("left")
+    assert seen == ["closed", "left"]
