@@ -12,7 +12,15 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Retry, Worker
-from docket_anyio.dependencies import CurrentDocket, CurrentWorker, Depends, Shared, current_execution
+from docket_anyio.dependencies import (
+    CurrentDocket,
+    CurrentWorker,
+    Depends,
+    Shared,
+    SharedContext,
+    current_execution,
+    resolved_dependencies,
+)
 from docket_anyio.exceptions import CleanupTimeout
 from tests.clocks import Stopwatch, virtual_time
 from tests.dockets import running
@@ -449,3 +457,22 @@ async def test_leaving_a_worker_waits_until_they_are_closed(docket: Docket) -> N
             await begun.wait()
         seen.append("left")
     assert seen == ["closed", "left"]
+
+
+async def test_they_are_shared_within_a_block_of_a_users_own(docket: Docket) -> None:
+    made: list[str] = []
+
+    async def pool() -> AsyncGenerator[str]:
+        made.append("open")
+        yield "pool"
+        made.append("close")
+
+    async def body(value: str = Shared(pool)) -> None: ...
+
+    worker, execution = Worker(docket), await docket.add(body)()
+    async with SharedContext():
+        for _ in range(2):
+            async with resolved_dependencies(worker, execution) as values:
+                assert values == {"value": "pool"}
+        assert made == ["open"]
+    assert made == ["open", "close"]

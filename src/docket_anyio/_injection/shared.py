@@ -121,7 +121,7 @@ _shared_values: Final[ContextVar[SharedValues]] = ContextVar("shared_values")
 
 
 @asynccontextmanager
-async def open_shared_values(broken: Callable[[], None]) -> AsyncGenerator[None]:
+async def open_shared_values(broken: Callable[[], None] = lambda: None) -> AsyncGenerator[None]:
     """Keep shared values for what is started inside the block, until it ends.
 
     Args:
