@@ -25,7 +25,7 @@ from docket_anyio.dependencies import (
     Timeout,
     current_docket,
 )
-from docket_anyio.exceptions import CleanupTimeout, InvalidTask, TaskFailed, TaskTimeout
+from docket_anyio.exceptions import InvalidTask, TaskFailed, TaskTimeout
 from tests.clocks import Stopwatch, virtual_time
 from tests.dockets import running
 
@@ -521,24 +521,3 @@ async def test_a_worker_does_not_start_where_a_lifecycle_fails(docket: Docket) -
         await run_all(docket)
     await execution.sync()
     assert execution.state is ExecutionState.QUEUED
-
-
-class Hanging(Dependency[None]):
-    @classmethod
-    @asynccontextmanager
-    async def worker_lifecycle(cls, docket: Docket, worker: Worker) -> AsyncGenerator[None]:
-        yield
-        await anyio.sleep_forever()
-
-    async def __aenter__(self) -> None: ...
-
-
-@virtual_time
-async def test_a_lifecycle_that_hangs_on_closing_is_given_up(docket: Docket) -> None:
-    async def body(value: None = Hanging()) -> None: ...
-
-    await docket.add(body)()
-    stopwatch = Stopwatch()
-    with pytest.raises(CleanupTimeout, match="not closed within 10 s"):
-        await run_all(docket)
-    assert stopwatch.seconds() < 15

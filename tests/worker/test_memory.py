@@ -33,16 +33,19 @@ async def test_nothing_is_kept_of_runs_that_have_ended(anyio_backend: object, st
     async def quick() -> None: ...
 
     sizes: list[int] = []
-    async with open_docket(store, execution_ttl=timedelta(0)) as docket, Worker(docket) as worker:
-        async with anyio.create_task_group() as group:
-            await group.start(worker.run_forever)
-            tracemalloc.start()
-            try:
-                for _ in range(3):
-                    await docket.add_many([docket.call(quick)() for _ in range(RUNS)])
-                    await anyio.sleep(1)
-                    sizes.append(held())
-            finally:
-                tracemalloc.stop()
-            worker.stop()
+    async with (
+        open_docket(store, execution_ttl=timedelta(0)) as docket,
+        Worker(docket) as worker,
+        anyio.create_task_group() as group,
+    ):
+        await group.start(worker.run_forever)
+        tracemalloc.start()
+        try:
+            for _ in range(3):
+                await docket.add_many([docket.call(quick)() for _ in range(RUNS)])
+                await anyio.sleep(1)
+                sizes.append(held())
+        finally:
+            tracemalloc.stop()
+        worker.stop()
     assert sizes[2] - sizes[1] < RUNS * 50, sizes

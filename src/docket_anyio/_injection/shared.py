@@ -79,9 +79,7 @@ class SharedValues:
         if patience.cancelled_caught:
             for kept in self._kept.values():
                 kept.scope.cancel("not closed in time")
-            self._errors.append(
-                CleanupTimeout(f"the shared values of the worker were not closed within {CLOSING:g} s")
-            )
+            self._errors.append(CleanupTimeout(f"the shared values of the worker were not closed within {CLOSING:g} s"))
         if self._errors:
             raise self._errors[0] if len(self._errors) == 1 else ExceptionGroup("shared values", self._errors)
 

@@ -42,8 +42,8 @@ from docket_anyio.exceptions import DocketError, NotOpen
 # After their grace runs are cancelled; this is how long, in seconds, they have to clean up and be settled.
 SETTLING: Final = 5.0
 
-# How long, in seconds, a session may take to end after its grace: runs settle, what they shared is closed, then what was
-# open for the worker, and it departs.
+# How long, in seconds, a session may take to end after its grace: runs settle, what they shared is closed, then what
+# was open for the worker, and it departs.
 WINDING_UP: Final = 2 * SETTLING + 2 * CLOSING
 
 
