@@ -164,7 +164,7 @@ class TaskTimeout(DocketError, TimeoutError):
 
 
 class CleanupTimeout(DocketError, TimeoutError):
-    """The dependencies of a run took too long to close."""
+    """The dependencies of a run, or those of a worker, took too long to close."""
 
 
 class StrayCancellation(DocketError):

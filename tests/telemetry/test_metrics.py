@@ -8,7 +8,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from docket_anyio import Docket, Perpetual, Retry, StrikeList, Timeout, Worker
+from docket_anyio import Docket, Perpetual, RateLimit, Retry, StrikeList, Timeout, Worker
 from docket_anyio.dependencies import current_execution
 from tests.clocks import virtual_time
 from tests.conftest import Store
@@ -70,6 +70,17 @@ async def test_every_attempt_counts(docket: Docket, seen: Seen) -> None:
     await docket.add(flaky)()
     await work(docket)
     assert runs(seen, docket, "flaky") == {"started": 3, "completed": 3, "failed": 2, "retried": 2, "succeeded": 1}
+
+
+async def test_a_run_that_is_not_admitted_yet_is_not_retried(docket: Docket, seen: Seen) -> None:
+    async def seldom(rate: RateLimit = RateLimit(1, per=timedelta(milliseconds=50))) -> None: ...
+
+    for _ in range(2):
+        await docket.add(seldom)()
+    await work(docket)
+    counts = runs(seen, docket, "seldom")
+    assert counts["started"] == counts["completed"] > counts["succeeded"] == 2
+    assert "retried" not in counts
 
 
 async def test_a_perpetual_task(docket: Docket, seen: Seen) -> None:

@@ -13,8 +13,9 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from docket_anyio import Docket, Retry, Worker
+from docket_anyio import ConcurrencyLimit, Docket, Retry, Worker
 from docket_anyio.exceptions import NotSerializable
+from tests.clocks import virtual_time
 from tests.dockets import running
 from tests.telemetry.seen import Seen
 
@@ -149,6 +150,23 @@ async def test_a_run_that_is_handed_back_went_neither_well_nor_badly(docket: Doc
     await held(docket, anyio.lowlevel.checkpoint, timedelta(0))
     assert seen.span(docket.name, "hold").status.status_code is StatusCode.UNSET
     await docket.cancel("K")
+
+
+@virtual_time
+async def test_a_run_that_lost_its_slot_went_neither_well_nor_badly(docket: Docket, seen: Seen) -> None:
+    async def alone(limit: ConcurrencyLimit = ConcurrencyLimit()) -> None:
+        await anyio.sleep(100)
+
+    slots = f"{docket.name}:concurrency:alone"
+    async with docket.redis() as redis, running(docket, redelivery_timeout=timedelta(minutes=1)):
+        await docket.add(alone, key="K")()
+        await anyio.sleep(1)
+        await redis.delete(slots)
+        await redis.zadd(slots, {"another": (await redis.time())[0] + 60})
+        await redis.expire(slots, 600)
+        await anyio.sleep(16)
+        await docket.cancel("K")
+    assert seen.spans(docket.name, "alone")[0].status.status_code is StatusCode.UNSET
 
 
 # --- what users ask -------------------------------------------------------------------------------------------------

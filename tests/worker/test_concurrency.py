@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import pytest
+import redis
 from attrs import define, field
 
 from docket_anyio import (
@@ -24,7 +26,9 @@ from docket_anyio import (
 )
 from docket_anyio.exceptions import ExecutionCancelled, InvalidSetting, InvalidTask, NotOpen, TaskTimeout
 from tests.clocks import Stopwatch, virtual_time
-from tests.dockets import leaks, running
+from tests.conftest import Store
+from tests.dockets import leaks, open_docket, running
+from tests.servers import RedisServer
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -429,6 +433,26 @@ async def test_a_slot_lasts_as_long_as_its_run(docket: Docket) -> None:
             await worker.run_until_finished()
     assert meter.began == [0, 1, 2]
     assert meter.most[None] == 1
+
+
+async def test_a_slot_that_is_renewed_while_its_run_ends_is_free_afterwards(
+    anyio_backend: object, redis_server: RedisServer
+) -> None:
+    begun, over = anyio.Event(), anyio.Event()
+
+    async def work(limit: ConcurrencyLimit = ConcurrencyLimit()) -> None:
+        begun.set()
+        await over.wait()
+
+    async with open_docket(Store("redis", redis_server.url, f"test-{uuid4()}")) as docket:
+        async with running(docket, redelivery_timeout=timedelta(seconds=1.2)):
+            await docket.add(work)()
+            await begun.wait()
+            # So it is due to be renewed before anybody hears that it was given back.
+            with redis.Redis.from_url(redis_server.url) as client:
+                client.client_pause(700)
+            over.set()
+        assert await slots_of(docket, "work") == []
 
 
 @virtual_time

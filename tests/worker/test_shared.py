@@ -12,7 +12,15 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Retry, Worker
-from docket_anyio.dependencies import CurrentDocket, CurrentWorker, Depends, Shared, current_execution
+from docket_anyio.dependencies import (
+    CurrentDocket,
+    CurrentWorker,
+    Depends,
+    Shared,
+    SharedContext,
+    current_execution,
+    resolved_dependencies,
+)
 from docket_anyio.exceptions import CleanupTimeout
 from tests.clocks import Stopwatch, virtual_time
 from tests.dockets import running
@@ -435,3 +443,45 @@ async def test_one_that_hangs_on_closing_is_given_up(docket: Docket) -> None:
         with pytest.raises(CleanupTimeout, match="shared values of the worker were not closed within 10 s"):
             await worker.run_until_finished()
     assert stopwatch.seconds() < 15
+
+
+@virtual_time
+async def test_leaving_a_worker_waits_until_they_are_closed(docket: Docket) -> None:
+    begun, seen = anyio.Event(), list[str]()
+
+    async def pool() -> AsyncGenerator[str]:
+        yield "pool"
+        await anyio.sleep(9)
+        seen.append("closed")
+
+    async def body(value: str = Shared(pool)) -> None:
+        begun.set()
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(4)
+
+    async with anyio.create_task_group() as group:
+        async with Worker(docket, grace=timedelta(0)) as worker:
+            await group.start(worker.run_forever)  # noqa: ASYNC111 - to leave it while it runs is what this is about
+            await docket.add(body)()
+            await begun.wait()
+        seen.append("left")
+    assert seen == ["closed", "left"]
+
+
+async def test_they_are_shared_within_a_block_of_a_users_own(docket: Docket) -> None:
+    made: list[str] = []
+
+    async def pool() -> AsyncGenerator[str]:
+        made.append("open")
+        yield "pool"
+        made.append("close")
+
+    async def body(value: str = Shared(pool)) -> None: ...
+
+    worker, execution = Worker(docket), await docket.add(body)()
+    async with SharedContext():
+        for _ in range(2):
+            async with resolved_dependencies(worker, execution) as values:
+                assert values == {"value": "pool"}
+        assert made == ["open"]
+    assert made == ["open", "close"]

@@ -18,7 +18,7 @@ from docket_anyio.exceptions import CleanupTimeout, NotOpen
 R = TypeVar("R")
 
 # How long, in seconds, all shared values together may take to close.
-_CLOSING: Final = 10.0
+CLOSING: Final = 10.0
 
 
 @define(eq=False)
@@ -70,7 +70,7 @@ class SharedValues:
             CleanupTimeout: That took too long.
             Exception: Those that failed while they were in use or closed, alone or in a group.
         """
-        with move_on_after(_CLOSING, shield=True) as patience:  # noqa: ASYNC912 - the same
+        with move_on_after(CLOSING, shield=True) as patience:  # noqa: ASYNC912 - the same
             for kept in reversed(list(self._kept.values())):
                 kept.unused.set()
                 if not kept.made.is_set():
@@ -79,9 +79,7 @@ class SharedValues:
         if patience.cancelled_caught:
             for kept in self._kept.values():
                 kept.scope.cancel("not closed in time")
-            self._errors.append(
-                CleanupTimeout(f"the shared values of the worker were not closed within {_CLOSING:g} s")
-            )
+            self._errors.append(CleanupTimeout(f"the shared values of the worker were not closed within {CLOSING:g} s"))
         if self._errors:
             raise self._errors[0] if len(self._errors) == 1 else ExceptionGroup("shared values", self._errors)
 
@@ -121,7 +119,7 @@ _shared_values: Final[ContextVar[SharedValues]] = ContextVar("shared_values")
 
 
 @asynccontextmanager
-async def open_shared_values(broken: Callable[[], None]) -> AsyncGenerator[None]:
+async def open_shared_values(broken: Callable[[], None] = lambda: None) -> AsyncGenerator[None]:
     """Keep shared values for what is started inside the block, until it ends.
 
     Args:

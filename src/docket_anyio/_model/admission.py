@@ -50,11 +50,6 @@ Gate: TypeAlias = SlotGate | RateGate | CooldownGate | DebounceGate
 
 
 @frozen
-class Admitted:
-    """The run may begin."""
-
-
-@frozen
 class Deferred:
     """Not now: the same attempt is made at ``when``."""
 
@@ -77,4 +72,3 @@ class Parked:
 
 
 NotAdmitted: TypeAlias = Deferred | Dropped | Parked
-Admission: TypeAlias = Admitted | NotAdmitted

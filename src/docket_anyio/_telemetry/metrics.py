@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from attrs import define
 
+from docket_anyio._model.admission import Deferred
 from docket_anyio._model.message import Delivery, DropReason
 from docket_anyio._model.outcome import Failed, Outcome, Succeeded, TimedOut
 from docket_anyio._model.settlement import Again, Continue, Settlement
@@ -62,7 +63,7 @@ class MetricsInstrument(Instrument):
             TASKS_SUCCEEDED.add(1, labels)
         elif isinstance(outcome, Failed | TimedOut):
             TASKS_FAILED.add(1, labels)
-        if isinstance(settlement, Again):
+        if isinstance(settlement, Again) and not isinstance(outcome, Deferred):
             TASKS_RETRIED.add(1, labels)
         elif isinstance(settlement, Continue):
             TASKS_PERPETUATED.add(1, labels)

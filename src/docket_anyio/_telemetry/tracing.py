@@ -8,7 +8,7 @@ from datetime import timedelta
 from attrs import define, field
 
 from docket_anyio._model.message import Delivery
-from docket_anyio._model.outcome import Failed, LeaseLost, Outcome, ShutDown, TimedOut
+from docket_anyio._model.outcome import Failed, LeaseLost, Outcome, ShutDown, SlotLost, TimedOut
 from docket_anyio._model.settlement import Settlement
 from docket_anyio._telemetry.otel import Attributes, Labels, RunSpan
 from docket_anyio.abc import Instrument
@@ -55,7 +55,7 @@ class TracingInstrument(Instrument):
         match outcome:
             case Failed(error) | TimedOut(error):
                 span.fail(error, _words(error))
-            case ShutDown() | LeaseLost():
+            case ShutDown() | LeaseLost() | SlotLost():
                 pass  # neither well nor badly: it will be run again
             case _:
                 span.succeed()

@@ -10,7 +10,7 @@ from attrs import define, field
 
 @define(eq=False)
 class RunLimits:
-    """Counts the runs that begin here, of every key.
+    """Counts the runs that begin here, of the keys that are limited: of others there is no end.
 
     Args:
         at_most: How many runs there are to be of a key; those of other keys are not limited.
@@ -21,11 +21,13 @@ class RunLimits:
 
     def began(self, key: str) -> None:
         """Count a run."""
-        self._begun[key] += 1
+        if key in self._at_most:
+            self._begun[key] += 1
 
     def did_not_begin(self, key: str) -> None:
         """Take back that a run was counted: it was not admitted."""
-        self._begun[key] -= 1
+        if key in self._at_most:
+            self._begun[key] -= 1
 
     def reached(self, key: str) -> bool:
         """Tell whether no more runs of a key are to begin."""

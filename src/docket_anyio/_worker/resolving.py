@@ -40,5 +40,7 @@ async def resolved_dependencies(worker: Worker, execution: Execution[Any]) -> As
             failures = await opening.try_to_open(plan, call)
             failed = {name: FailedDependency(name, error) for name, error in failures.items()}
             yield {**call.values, **opening.values, **failed}
-        finally:
-            await opening.close(None)  # noqa: ASYNC102 - shielded and bounded itself
+        except BaseException as error:
+            await opening.close(error)  # noqa: ASYNC102 - shielded and bounded itself
+            raise
+        await opening.close(None)

@@ -19,7 +19,7 @@ from docket_anyio._client.docket import Docket
 from docket_anyio._client.following import StrikeService
 from docket_anyio._client.registry import define_task
 from docket_anyio._client.supervisor import Supervisor
-from docket_anyio._injection.shared import open_shared_values
+from docket_anyio._injection.shared import CLOSING, open_shared_values
 from docket_anyio._model.outcome import CancelReason
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._worker.admission import Admissions
@@ -41,6 +41,10 @@ from docket_anyio.exceptions import DocketError, NotOpen
 
 # After their grace runs are cancelled; this is how long, in seconds, they have to clean up and be settled.
 SETTLING: Final = 5.0
+
+# How long, in seconds, a session may take to end after its grace: runs settle, what they shared is closed, then what
+# was open for the worker, and it departs.
+WINDING_UP: Final = 2 * SETTLING + 2 * CLOSING
 
 
 @define(eq=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import anyio
+from anyio import Event
 from attrs import define, evolve, field
 
 from docket_anyio._broker.broker import Broker
@@ -33,10 +34,13 @@ class SlotKeeper:
     _runs: ActiveRuns
     _slots: Slots = field(init=False)
     _held: dict[bytes, Slot] = field(factory=dict[bytes, Slot], init=False)
+    _leaving: dict[bytes, Slot] = field(factory=dict[bytes, Slot], init=False)
+    _renewed: Event = field(factory=Event, init=False)
     _has_parked: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._slots = self._broker.slots(self._settings.redelivery_timeout)
+        self._renewed.set()
 
     async def take(self, run: RunScope, gate: SlotGate, *, asked_at: float | None) -> Asked:
         """Take a slot for a run; ``asked_at`` is the time of the first try, where its answer was lost."""
@@ -49,9 +53,14 @@ class SlotKeeper:
 
     async def leave(self, run: RunScope, gate: SlotGate) -> None:
         """Give back the slot of a run, or the one that it was woken for. Safe to repeat."""
-        slot = self._held.get(run.delivery.receipt)
+        receipt = run.delivery.receipt
+        if receipt in self._held:
+            self._leaving[receipt] = self._held.pop(receipt)
+        # A renewal that comes to Redis after this takes the slot anew: nobody would give it back.
+        await self._renewed.wait()
+        slot = self._leaving.get(receipt)
         await self._slots.leave(run.delivery, gate, slot=slot, now=self._broker.clock.timestamp())
-        self._held.pop(run.delivery.receipt, None)
+        self._leaving.pop(receipt, None)
 
     async def forget(self, key: str) -> None:  # noqa: ASYNC910 - the caller goes on to wait
         """Have a key that was cancelled leave the line, if any has been put there from here."""
@@ -75,7 +84,7 @@ class SlotKeeper:
 
     async def _renew(self) -> None:  # noqa: ASYNC910 - private; the caller sleeps
         while some := [each for each in self._held.items() if each[1].renewal is not None][:_RENEWED_AT_ONCE]:
-            kept = await self._slots.keep([slot for _, slot in some])
+            kept = await self._keep([slot for _, slot in some])
             for (receipt, slot), is_kept in zip(some, kept, strict=True):
                 if self._held.get(receipt) is not slot:
                     continue  # given back meanwhile
@@ -84,6 +93,13 @@ class SlotKeeper:
                 else:
                     del self._held[receipt]
                     self._runs.cancel(receipt, CancelReason.SLOT_LOST)
+
+    async def _keep(self, slots: Sequence[Slot]) -> list[bool]:
+        self._renewed = Event()
+        try:
+            return await self._slots.keep(slots)
+        finally:
+            self._renewed.set()
 
     async def safeguard_wake(self, waiter_stream: str, max_concurrent: int, perpetual: Perpetual = Perpetual()) -> None:
         """Wake those who wait where whoever had the slots has died: a task, added for each that waits."""

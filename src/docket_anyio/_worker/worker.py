@@ -22,7 +22,7 @@ from docket_anyio._telemetry.standard import standard_instruments
 from docket_anyio._worker.groups import unwrapped
 from docket_anyio._worker.lifecycles import open_lifecycles
 from docket_anyio._worker.limits import RunLimits
-from docket_anyio._worker.session import SETTLING, Session
+from docket_anyio._worker.session import WINDING_UP, Session
 from docket_anyio._worker.settings import WorkerOptions, WorkerSettings, default_name
 from docket_anyio._worker.signals import stop_on_signals
 from docket_anyio.abc import Instrument
@@ -104,8 +104,8 @@ class Worker:
         self.stop()
         session, self._session = self._open_session(), None
         if self._running:
-            # It is bounded itself, by the grace and the time to settle; only a body that shields itself takes longer.
-            with move_on_after(self._settings.grace.total_seconds() + 2 * SETTLING, shield=True):
+            # It is bounded itself; only what shields itself takes longer.
+            with move_on_after(self._settings.grace.total_seconds() + WINDING_UP, shield=True):
                 await session.wait_ended()
 
     @property
