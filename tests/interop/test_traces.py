@@ -186,6 +186,8 @@ INTENDED = re.compile(
     r" \d 1 anyio:wake: ours \[.*\], theirs '-'"
     # Once a message is cleared away, only this tells which delivery of a key it is that runs.
     r"| \d 0 runs:\S+ 2 anyio:receipt: ours '<entry>', theirs '-'"
+    # By this a client sees that all workers honour an expiry and a pause: pydocket's do not say so.
+    r"| \d 0 anyio:honours:(expiry|pause): ours \('zset', .*\), theirs '-'"
     # pydocket keeps the progress of a failed run until the next attempt begins, with no time to live.
     r"| \d 0 progress:\S+: ours '-', theirs \('hash', 'kept', .*\)"
 )
