@@ -74,9 +74,12 @@ class Side:
     def kind(self) -> str:
         return self.peer.kind
 
-    def add(self, task: str, call: str = "", *, key: str, delay: float | None = None) -> str:
-        """Add a task; ``call`` is its arguments as Python has them. Return the disposition."""
-        return self.peer.ask("add", docket=self.docket.name, task=task, call=call, key=key, delay=delay)
+    def add(
+        self, task: str, call: str = "", *, key: str, delay: float | None = None, expires: float | None = None
+    ) -> str:
+        """Add a task; ``call`` is its arguments as Python has them. Return the disposition, or what was raised."""
+        more = {} if expires is None else {"expires": expires}
+        return self.peer.ask("add", docket=self.docket.name, task=task, call=call, key=key, delay=delay, **more)
 
     def replace(self, task: str, call: str = "", *, key: str, delay: float = 0.0) -> str:
         return self.peer.ask("replace", docket=self.docket.name, task=task, call=call, key=key, delay=delay)

@@ -46,10 +46,16 @@ class Peer:
     async def close(self, docket: str) -> None:
         await self.dockets.pop(docket).__aexit__(None, None, None)
 
-    async def add(self, docket: str, task: str, call: str, key: str, delay: float | None) -> str:
+    async def add(
+        self, docket: str, task: str, call: str, key: str, delay: float | None, expires: float | None = None
+    ) -> str:
         when = None if delay is None else datetime.now(UTC) + timedelta(seconds=delay)
+        more = {} if expires is None else {"expires": timedelta(seconds=expires)}  # which pydocket does not know
         args, kwargs = arguments_of(call)
-        execution = await self.dockets[docket].add(task, when, key)(*args, **kwargs)
+        try:
+            execution = await self.dockets[docket].add(task, when, key, **more)(*args, **kwargs)
+        except library.exceptions.NotHonoured as refusal:
+            return f"refused: {refusal.worker}"
         return str(execution.disposition.name)
 
     async def replace(self, docket: str, task: str, call: str, key: str, delay: float) -> str:

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Extra(Enum):
-    """Something that holds only where every worker of a docket honours it. Ours say with each heartbeat that they do."""
+    """Something that holds only where every worker of a docket honours it. Ours say so with each heartbeat."""
 
     EXPIRY = "expiry"
     PAUSE = "pause"
