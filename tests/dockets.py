@@ -14,7 +14,14 @@ from docket_anyio import Docket, Worker
 from docket_anyio._model.extras import Extra
 from tests.conftest import Store
 
-PERMANENT = ("stream", "queue", "strikes", "workers", *(f"anyio:honours:{each.value}" for each in Extra))
+PERMANENT = (
+    "stream",
+    "queue",
+    "strikes",
+    "workers",
+    "anyio:paused",
+    *(f"anyio:honours:{each.value}" for each in Extra),
+)
 
 
 @pytest.fixture

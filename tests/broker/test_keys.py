@@ -26,6 +26,11 @@ def test_the_keys_of_a_task() -> None:
 
 
 def test_the_keys_that_pydocket_does_not_know() -> None:
+    assert [REDIS.paused, REDIS.pause_channel, REDIS.wake_channel] == [
+        "P:anyio:paused",
+        "P:anyio:pause",
+        "P:anyio:wake",
+    ]
     assert [REDIS.honouring(extra) for extra in Extra] == ["P:anyio:honours:expiry", "P:anyio:honours:pause"]
 
 

@@ -100,6 +100,13 @@ class Side:
         arguments = {"lift": lift, "function": task, "parameter": parameter, "how": how}
         self.peer.ask("strike", docket=self.docket.name, **arguments)
 
+    def pause(self) -> str:
+        """Pause the docket. Return how it is then, or what was raised."""
+        return self.peer.ask("pause", docket=self.docket.name)
+
+    def resume(self) -> None:
+        self.peer.ask("resume", docket=self.docket.name)
+
     def clear(self) -> int:
         return self.peer.ask("clear", docket=self.docket.name)
 

@@ -83,6 +83,16 @@ class Peer:
         operator, value = eval(how, vars(shared))
         await (opened.restore if lift else opened.strike)(function, parameter, operator, value)
 
+    async def pause(self, docket: str) -> str:
+        try:
+            await self.dockets[docket].pause()
+        except library.exceptions.NotHonoured as refusal:
+            return f"refused: {refusal.worker}"
+        return "paused" if await self.dockets[docket].is_paused() else "not paused"
+
+    async def resume(self, docket: str) -> None:
+        await self.dockets[docket].resume()
+
     async def clear(self, docket: str) -> int:
         return await self.dockets[docket].clear()
 

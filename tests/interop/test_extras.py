@@ -62,3 +62,35 @@ def test_what_a_pydocket_client_replaces_does_not_expire(meeting: Meeting, ours:
     assert mine.result("K") == ["returned", "'new'"]
     mine.stop("M")
     assert docket.leftovers() == []
+
+
+def test_a_pause_is_refused_while_a_pydocket_worker_lives(meeting: Meeting, ours: str) -> None:
+    docket, theirs, mine = both(meeting, ours)
+    mine.work("M")
+    theirs.work("T")
+    assert mine.pause() == "refused: T"
+    theirs.stop("T")
+    assert mine.pause() == "paused"
+    assert theirs.add("echo", "1", key="K") == "SCHEDULED"
+    assert theirs.add("echo", "2", key="soon", delay=0.01) == "SCHEDULED"
+    wait_until(lambda: theirs.state("soon") == "queued", "the promotion")
+    assert theirs.state("K") == "queued"
+    mine.resume()
+    assert [theirs.result(key) for key in ("K", "soon")] == [["returned", "1"], ["returned", "2"]]
+    mine.stop("M")
+    assert docket.leftovers() == []
+
+
+def test_a_pydocket_client_replaces_and_cancels_on_a_paused_docket(meeting: Meeting, ours: str) -> None:
+    docket, theirs, mine = both(meeting, ours)
+    mine.work("M")
+    assert mine.pause() == "paused"
+    for key in ("replaced", "cancelled"):
+        mine.add("echo", "'old'", key=key)  # perhaps claimed, and handed back
+    assert theirs.replace("echo", "'new'", key="replaced") == "SCHEDULED"
+    theirs.cancel("cancelled")
+    mine.resume()
+    assert theirs.result("replaced") == ["returned", "'new'"]
+    assert theirs.result("cancelled")[:2] == ["raised", "ExecutionCancelled"]
+    mine.stop("M")
+    assert docket.is_drained()

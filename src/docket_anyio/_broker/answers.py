@@ -43,6 +43,7 @@ class Answer(Enum):
     SUPERSEDED = b"superseded"
     CANCELLED = b"cancelled"
     EXPIRED = b"expired"
+    PAUSED = b"paused"
     GONE = b"gone"
 
 

@@ -68,6 +68,16 @@ class Keys:
         return f"{self.prefix}:anyio:wake"
 
     @property
+    def paused(self) -> str:
+        """Return the string that is there while the docket is paused; pydocket does not know it."""
+        return f"{self.prefix}:anyio:paused"
+
+    @property
+    def pause_channel(self) -> str:
+        """Return the channel that tells our workers that the docket was paused or resumed."""
+        return f"{self.prefix}:anyio:pause"
+
+    @property
     def cancel_pattern(self) -> str:
         """Return the pattern of all cancel channels."""
         return f"{_escaped(self.prefix)}:cancel:*"

@@ -203,7 +203,10 @@ class Queue:
         return next((each for each in ExecutionState if each.value.encode() == reply), None)
 
     async def start(self, delivery: Delivery, worker: str, now: datetime) -> Answer:
-        """Begin a run of a worker's delivery, unless it is superseded, cancelled or expired: that settles it."""
+        """Begin a run of a worker's delivery, unless it is superseded, cancelled or expired: that settles it.
+
+        Where the docket is paused nothing is changed, and the worker is to hand the delivery back.
+        """
         keys, message, started_at = self._keys, delivery.message, now.isoformat()
         reply = await self._run(
             _START,
@@ -214,6 +217,7 @@ class Queue:
                 keys.stream_id(message.key),
                 keys.state_channel(message.key),
                 keys.stream,
+                keys.paused,
             ),
             (
                 keys.prefix,

@@ -1,8 +1,8 @@
 -- start: a worker begins the run of a delivery.
--- KEYS runs progress known stream_id state_channel stream
+-- KEYS runs progress known stream_id state_channel stream paused
 -- ARGV prefix key generation receipt group worker now started_at event time_to_live expired expired_event
 --   expired is the error of one that comes too late
--- returns "started" | "superseded" | "cancelled" | "expired" | "gone"
+-- returns "started" | "superseded" | "cancelled" | "expired" | "gone", or "paused" where nothing was changed
 
 local runs, stream, generation, receipt, group = KEYS[1], KEYS[6], ARGV[3], ARGV[4], ARGV[5]
 local worker, seconds = ARGV[6], ARGV[10]
@@ -42,6 +42,9 @@ if expires and tonumber(expires) <= tonumber(ARGV[7]) then
   publish(KEYS[5], ARGV[12])
   pass_on(woken, ARGV[1])
   return 'expired'
+end
+if redis.call('EXISTS', KEYS[7]) == 1 then
+  return 'paused'
 end
 if state == 'queued' and record[3] and not record[2] then
   -- Woken from the line for a slot, by pydocket or by us: it is not to stand behind those who came later.
