@@ -11,9 +11,17 @@ import anyio
 import pytest
 
 from docket_anyio import Docket, Worker
+from docket_anyio._model.extras import Extra
 from tests.conftest import Store
 
-PERMANENT = ("stream", "queue", "strikes", "workers")
+PERMANENT = (
+    "stream",
+    "queue",
+    "strikes",
+    "workers",
+    "anyio:paused",
+    *(f"anyio:honours:{each.value}" for each in Extra),
+)
 
 
 @pytest.fixture

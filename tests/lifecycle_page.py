@@ -22,6 +22,7 @@ SCRIPTS = {
     Step.REPLACE_LATER: "schedule",
     Step.PROMOTE: "promote",
     Step.START: "start",
+    Step.EXPIRE: "start",
     Step.COMPLETE: "settle",
     Step.FAIL: "settle",
     Step.STOP: "settle",

@@ -208,7 +208,7 @@ class RawDocket:
             suffix = name.decode().removeprefix(f"{self.name}:")
             if suffix == "stream":
                 continue
-            if suffix.startswith(("workers", "task-workers:")):
+            if suffix.startswith(("workers", "task-workers:", "anyio:honours:")):
                 members = {each.decode() for each in self.redis.zrange(name, 0, -1)}
                 if members <= {*workers_gone_badly}:
                     continue

@@ -18,9 +18,9 @@ NAMES = """
 
 EXCEPTIONS = """
     AdmissionBlocked CircularDependency CleanupTimeout ConcurrencyBlocked CorruptMessage DocketError DuplicateTask
-    ExecutionCancelled ExecutionGone InvalidArguments InvalidDependency InvalidKey InvalidSetting InvalidStrike
-    InvalidTask InvalidTime InvalidURL NotOpen NotSerializable PayloadTooLarge RedisRefused RedisUnavailable
-    StrayCancellation TaskFailed TaskTimeout UnknownTask
+    ExecutionCancelled ExecutionExpired ExecutionGone InvalidArguments InvalidDependency InvalidKey InvalidSetting
+    InvalidStrike InvalidTask InvalidTime InvalidURL NotHonoured NotOpen NotSerializable PayloadTooLarge RedisRefused
+    RedisUnavailable StrayCancellation TaskFailed TaskTimeout UnknownTask
 """.split()
 
 

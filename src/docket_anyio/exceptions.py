@@ -92,11 +92,26 @@ class PayloadTooLarge(DocketError, ValueError):
 
 
 class InvalidSetting(DocketError, ValueError):
-    """An option of a docket, a worker or a policy is out of range."""
+    """An option of a docket, a worker, a policy or a call is out of range."""
 
 
 class InvalidStrike(DocketError, ValueError):
     """The strike names neither a task nor a parameter, or cannot be compared with its operator and value."""
+
+
+class NotHonoured(DocketError):
+    """A pydocket worker is on the docket, and would pass over what was asked for. Nothing was changed.
+
+    It cannot know of an expiry or a pause: stop it first, or do without. ``worker`` is its name.
+    """
+
+    def __init__(self, what: str, worker: str) -> None:
+        super().__init__(f"the worker {worker!r} is not one of docket-anyio's and would not honour the {what}")
+        self.what = what
+        self.worker = worker
+
+    def __reduce__(self) -> tuple[type[NotHonoured], tuple[str, str]]:
+        return type(self), (self.what, self.worker)
 
 
 class NotOpen(DocketError, RuntimeError):
@@ -113,6 +128,10 @@ class ExecutionGone(DocketError, LookupError):
 
 class ExecutionCancelled(DocketError):
     """The execution was cancelled, so there is no result to wait for."""
+
+
+class ExecutionExpired(ExecutionCancelled):
+    """The execution had not begun when it expired, so it was not run."""
 
 
 class AdmissionBlocked(DocketError):

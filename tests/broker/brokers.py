@@ -30,6 +30,7 @@ KEY = 'clé "1"\n'
 ARGS, KWARGS = dump_arguments((1, "a"), {"b": None}, "send")
 MESSAGE = TaskMessage(KEY, "send", NOW, ARGS, KWARGS, headers={"traceparent": b"00-ab"})
 PARKED = evolve(MESSAGE, when=LATER)
+EXPIRING = evolve(MESSAGE, expires=LATER)
 ENDINGS = {
     Step.COMPLETE: Ending(ExecutionState.COMPLETED, result=b"result"),
     Step.FAIL: Ending(ExecutionState.FAILED, error="ValueError: nö", result=b"error"),

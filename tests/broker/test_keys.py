@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from docket_anyio._broker.keys import GROUP, Keys
+from docket_anyio._model.extras import Extra
 
 REDIS, MEMORY = Keys("P", bare_results=False), Keys("P", bare_results=True)
 
@@ -22,6 +23,15 @@ def test_the_keys_of_a_docket() -> None:
 def test_the_keys_of_a_task() -> None:
     assert [REDIS.runs("K"), REDIS.parked("K"), REDIS.progress("K")] == ["P:runs:K", "P:K", "P:progress:K"]
     assert [REDIS.known("K"), REDIS.stream_id("K")] == ["P:known:K", "P:stream-id:K"]
+
+
+def test_the_keys_that_pydocket_does_not_know() -> None:
+    assert [REDIS.paused, REDIS.pause_channel, REDIS.wake_channel] == [
+        "P:anyio:paused",
+        "P:anyio:pause",
+        "P:anyio:wake",
+    ]
+    assert [REDIS.honouring(extra) for extra in Extra] == ["P:anyio:honours:expiry", "P:anyio:honours:pause"]
 
 
 def test_the_channels() -> None:

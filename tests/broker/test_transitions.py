@@ -12,6 +12,7 @@ from docket_anyio._model.lifecycle import ExecutionState, Step, advance
 from docket_anyio._model.message import Delivery
 from tests.broker.brokers import (
     ENDINGS,
+    EXPIRING,
     KEY,
     LATER,
     MESSAGE,
@@ -54,6 +55,8 @@ async def _scheduled(broker: Broker, step: Step) -> Delivery:
 
 
 async def _queued(broker: Broker, step: Step) -> Delivery:
+    if step is Step.EXPIRE:
+        return await queued(broker, EXPIRING)
     if step in {Step.START, Step.STOP, Step.HAND_BACK}:
         return await queued(broker)
     # Who settles was started: its lease is lost, and the worker that took the delivery over has handed it back.
@@ -63,7 +66,7 @@ async def _queued(broker: Broker, step: Step) -> Delivery:
 
 
 async def _running(broker: Broker, step: Step) -> Delivery:
-    return await running(broker)
+    return await running(broker, EXPIRING if step is Step.EXPIRE else MESSAGE)
 
 
 async def _completed(broker: Broker, step: Step) -> Delivery:
@@ -104,6 +107,9 @@ async def take(scene: Scene, step: Step) -> None:
             # A redelivered message is started by the worker that took it over.
             await take_over(scene.broker, delivery, "W2")
             await queue.start(delivery, "W2", NOW)
+        case Step.EXPIRE:
+            await take_over(scene.broker, delivery, "W2")
+            await queue.start(delivery, "W2", LATER)
         case Step.COMPLETE | Step.FAIL | Step.STOP:
             await queue.settle(delivery, ENDINGS[step], NOW)
         case Step.AGAIN_NOW:

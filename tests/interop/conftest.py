@@ -74,9 +74,12 @@ class Side:
     def kind(self) -> str:
         return self.peer.kind
 
-    def add(self, task: str, call: str = "", *, key: str, delay: float | None = None) -> str:
-        """Add a task; ``call`` is its arguments as Python has them. Return the disposition."""
-        return self.peer.ask("add", docket=self.docket.name, task=task, call=call, key=key, delay=delay)
+    def add(
+        self, task: str, call: str = "", *, key: str, delay: float | None = None, expires: float | None = None
+    ) -> str:
+        """Add a task; ``call`` is its arguments as Python has them. Return the disposition, or what was raised."""
+        more = {} if expires is None else {"expires": expires}
+        return self.peer.ask("add", docket=self.docket.name, task=task, call=call, key=key, delay=delay, **more)
 
     def replace(self, task: str, call: str = "", *, key: str, delay: float = 0.0) -> str:
         return self.peer.ask("replace", docket=self.docket.name, task=task, call=call, key=key, delay=delay)
@@ -96,6 +99,13 @@ class Side:
     def _instruct(self, task: str | None, parameter: str | None, how: str, *, lift: bool) -> None:
         arguments = {"lift": lift, "function": task, "parameter": parameter, "how": how}
         self.peer.ask("strike", docket=self.docket.name, **arguments)
+
+    def pause(self) -> str:
+        """Pause the docket. Return how it is then, or what was raised."""
+        return self.peer.ask("pause", docket=self.docket.name)
+
+    def resume(self) -> None:
+        self.peer.ask("resume", docket=self.docket.name)
 
     def clear(self) -> int:
         return self.peer.ask("clear", docket=self.docket.name)

@@ -46,10 +46,16 @@ class Peer:
     async def close(self, docket: str) -> None:
         await self.dockets.pop(docket).__aexit__(None, None, None)
 
-    async def add(self, docket: str, task: str, call: str, key: str, delay: float | None) -> str:
+    async def add(
+        self, docket: str, task: str, call: str, key: str, delay: float | None, expires: float | None = None
+    ) -> str:
         when = None if delay is None else datetime.now(UTC) + timedelta(seconds=delay)
+        more = {} if expires is None else {"expires": timedelta(seconds=expires)}  # which pydocket does not know
         args, kwargs = arguments_of(call)
-        execution = await self.dockets[docket].add(task, when, key)(*args, **kwargs)
+        try:
+            execution = await self.dockets[docket].add(task, when, key, **more)(*args, **kwargs)
+        except library.exceptions.NotHonoured as refusal:
+            return f"refused: {refusal.worker}"
         return str(execution.disposition.name)
 
     async def replace(self, docket: str, task: str, call: str, key: str, delay: float) -> str:
@@ -76,6 +82,16 @@ class Peer:
         opened = self.dockets[docket]
         operator, value = eval(how, vars(shared))
         await (opened.restore if lift else opened.strike)(function, parameter, operator, value)
+
+    async def pause(self, docket: str) -> str:
+        try:
+            await self.dockets[docket].pause()
+        except library.exceptions.NotHonoured as refusal:
+            return f"refused: {refusal.worker}"
+        return "paused" if await self.dockets[docket].is_paused() else "not paused"
+
+    async def resume(self, docket: str) -> None:
+        await self.dockets[docket].resume()
 
     async def clear(self, docket: str) -> int:
         return await self.dockets[docket].clear()

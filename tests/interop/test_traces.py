@@ -189,6 +189,8 @@ INTENDED = re.compile(
     # What is cancelled after it was promoted leaves the stream at once; pydocket's worker announces it once more.
     r"| 0 0 stream 2 entries: ours \[\[\('key', 'hold'\).*\]\], theirs \[\[.*\], \[\('key', 'promoted'\).*\]\]"
     r"| 1 1 state:promoted: ours '-', theirs \['{.*\"state\": \"cancelled\".*}'\]"
+    # By this a client sees that all workers honour an expiry and a pause: pydocket's do not say so.
+    r"| \d 0 anyio:honours:(expiry|pause): ours \('zset', .*\), theirs '-'"
     # pydocket keeps the progress of a failed run until the next attempt begins, with no time to live.
     r"| \d 0 progress:\S+: ours '-', theirs \('hash', 'kept', .*\)"
 )

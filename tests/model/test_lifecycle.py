@@ -33,6 +33,7 @@ def test_three_states_are_the_end(state: ExecutionState) -> None:
         (Step.REPLACE_LATER, STATES, SCHEDULED),
         (Step.PROMOTE, (SCHEDULED,), QUEUED),
         (Step.START, (QUEUED, RUNNING), RUNNING),
+        (Step.EXPIRE, (QUEUED, RUNNING), CANCELLED),
         (Step.COMPLETE, (RUNNING, CANCELLED), COMPLETED),
         (Step.FAIL, (RUNNING, CANCELLED), FAILED),
         (Step.STOP, (QUEUED, RUNNING, CANCELLED), CANCELLED),

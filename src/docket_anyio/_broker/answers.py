@@ -6,7 +6,10 @@ from enum import Enum
 
 from attrs import frozen
 
+from docket_anyio._model.extras import Extra
 from docket_anyio._model.lifecycle import ExecutionState
+from docket_anyio._redis.transport import Reply
+from docket_anyio.exceptions import NotHonoured
 
 
 class Refusal(Enum):
@@ -15,6 +18,19 @@ class Refusal(Enum):
     TAKEN = 0
     STALE = -1
     SUPERSEDED = -2
+
+
+def scheduled(reply: Reply) -> int | Refusal | NotHonoured:
+    """Return the generation, or why a task was not added."""
+    match reply:
+        case 0 | -1 | -2:
+            return Refusal(reply)
+        case int():
+            return reply
+        case bytes(worker):
+            return NotHonoured(Extra.EXPIRY.value, worker.decode(errors="replace"))
+        case _:
+            raise TypeError(f"schedule answered {reply!r}")
 
 
 class Answer(Enum):
@@ -26,6 +42,8 @@ class Answer(Enum):
     QUEUED = b"queued"
     SUPERSEDED = b"superseded"
     CANCELLED = b"cancelled"
+    EXPIRED = b"expired"
+    PAUSED = b"paused"
     GONE = b"gone"
 
 

@@ -15,6 +15,7 @@ from docket_anyio._broker.gates import Gates
 from docket_anyio._broker.intake import Intake, open_intake
 from docket_anyio._broker.keys import Keys
 from docket_anyio._broker.locks import Locks
+from docket_anyio._broker.pauses import Pauses
 from docket_anyio._broker.presence import Presence
 from docket_anyio._broker.progress import ProgressReports
 from docket_anyio._broker.queue import Queue
@@ -49,6 +50,7 @@ class Broker:
     results: ResultStorage = field(init=False)
     closed: bool = field(default=False, init=False)
     gates: Gates = field(init=False)
+    pauses: Pauses = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.queue = Queue(self.redis, self.keys, self.execution_ttl)
@@ -62,6 +64,7 @@ class Broker:
         in_redis = RedisResults(self.redis, self.keys)
         self.results = in_redis if self.own_results is None else self.own_results
         self.gates = Gates(self.redis, self.keys)
+        self.pauses = Pauses(self.redis, self.keys)
 
     @property
     def clock(self) -> ServerClock:

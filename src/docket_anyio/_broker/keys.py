@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from docket_anyio._model.extras import Extra
+
 GROUP = "docket-workers"
 
 
@@ -64,6 +66,16 @@ class Keys:
     def wake_channel(self) -> str:
         """Return the channel that tells our promoters of an earlier due time; pydocket does not know it."""
         return f"{self.prefix}:anyio:wake"
+
+    @property
+    def paused(self) -> str:
+        """Return the string that is there while the docket is paused; pydocket does not know it."""
+        return f"{self.prefix}:anyio:paused"
+
+    @property
+    def pause_channel(self) -> str:
+        """Return the channel that tells our workers that the docket was paused or resumed."""
+        return f"{self.prefix}:anyio:pause"
 
     @property
     def cancel_pattern(self) -> str:
@@ -130,6 +142,10 @@ class Keys:
     def worker_tasks(self, worker: str) -> str:
         """Return the set of the tasks that a worker can run."""
         return f"{self.prefix}:worker-tasks:{worker}"
+
+    def honouring(self, extra: Extra) -> str:
+        """Return the sorted set of the workers that honour an extra, by last heartbeat; pydocket does not know it."""
+        return f"{self.prefix}:anyio:honours:{extra.value}"
 
     def cancelled_key(self, channel: bytes) -> str:
         """Return the key that a cancel channel is about."""

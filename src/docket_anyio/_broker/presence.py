@@ -12,6 +12,7 @@ from docket_anyio._broker import scripts
 from docket_anyio._broker.errors import redis_errors, refused
 from docket_anyio._broker.keys import Keys
 from docket_anyio._model.codec import pairs
+from docket_anyio._model.extras import Extra
 from docket_anyio._model.snapshot import WorkerInfo
 from docket_anyio._redis.client import Redis
 from docket_anyio._redis.transport import Command, Reply
@@ -28,7 +29,7 @@ class Presence:
     _keys: Keys
 
     async def heartbeat(self, worker: str, tasks: Sequence[str], *, now: datetime, window: timedelta) -> None:
-        """Say that a worker lives.
+        """Say that a worker lives, and that it honours every extra, as all of ours do.
 
         Args:
             worker: Its name.
@@ -87,7 +88,12 @@ class Presence:
 
     def _places(self, worker: str, tasks: Sequence[str]) -> list[str]:
         keys = self._keys
-        return [keys.workers, keys.worker_tasks(worker), *(keys.task_workers(task) for task in tasks)]
+        return [
+            keys.workers,
+            keys.worker_tasks(worker),
+            *(keys.honouring(extra) for extra in Extra),
+            *(keys.task_workers(task) for task in tasks),
+        ]
 
 
 def _names(members: Reply) -> frozenset[str]:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from attrs import define
 from redis.exceptions import ResponseError
 
 from docket_anyio._broker import scripts
-from docket_anyio._broker.answers import Answer, Ending, Promotion, Refusal
+from docket_anyio._broker.answers import Answer, Ending, Promotion, Refusal, scheduled
 from docket_anyio._broker.errors import redis_errors, refused
 from docket_anyio._broker.keys import GROUP, Keys
 from docket_anyio._broker.results import stored
 from docket_anyio._broker.strikes import BEFORE_ALL
 from docket_anyio._model.codec import encode_message, result_value
 from docket_anyio._model.events import encode_state_event
+from docket_anyio._model.extras import Extra
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage
-from docket_anyio._model.record import seconds_to_live
+from docket_anyio._model.record import EXPIRED, seconds_to_live
 from docket_anyio._redis.client import Redis
 from docket_anyio._redis.script import Script
 from docket_anyio._redis.transport import Argument, Reply
-from docket_anyio.exceptions import RedisRefused
+from docket_anyio.exceptions import NotHonoured, RedisRefused
 
 _SCHEDULE = scripts.load("schedule")
 _PROMOTE = scripts.load("promote")
@@ -33,6 +34,7 @@ _AGAIN = scripts.load("again")
 _HAND_BACK = scripts.load("hand_back")
 _RENEW = scripts.load("renew")
 _RENEWED_AT_ONCE = 1000
+_ALWAYS = datetime.fromtimestamp(0, UTC)
 
 
 @define(eq=False)
@@ -57,6 +59,7 @@ class Queue:
         replace: bool = False,
         last_strike: str = BEFORE_ALL,
         expected_generation: int = 0,
+        heard_since: datetime = _ALWAYS,
     ) -> int | Refusal:
         """Add a task, or put it in the place of what is under its key.
 
@@ -66,37 +69,63 @@ class Queue:
             replace: Whatever waits under the key is dropped, and what runs is superseded.
             last_strike: Where the last strike stands that the caller has looked at: none is newer, or it is ``STALE``.
             expected_generation: Where the key has come to a newer one, it is ``SUPERSEDED``; 0 for any.
+            heard_since: Workers that were not heard of since then have nothing to say about an expiry.
 
         Returns:
             The generation, or why nothing was changed.
+
+        Raises:
+            NotHonoured: The task is to expire, and a worker would run it all the same.
         """
         keys, args = self._schedule_call(
-            message, due=due, replace=replace, last_strike=last_strike, expected_generation=expected_generation
+            message,
+            due=due,
+            replace=replace,
+            last_strike=last_strike,
+            expected_generation=expected_generation,
+            heard_since=heard_since,
         )
-        return _scheduled(await self._run(_SCHEDULE, keys, args))
+        answer = scheduled(await self._run(_SCHEDULE, keys, args))
+        if isinstance(answer, NotHonoured):
+            raise answer
+        return answer
 
     async def schedule_many(
-        self, messages: Sequence[tuple[TaskMessage, bool]], *, replace: bool = False, last_strike: str = BEFORE_ALL
-    ) -> list[int | Refusal | RedisRefused]:
+        self,
+        messages: Sequence[tuple[TaskMessage, bool]],
+        *,
+        replace: bool = False,
+        last_strike: str = BEFORE_ALL,
+        heard_since: datetime = _ALWAYS,
+    ) -> list[int | Refusal | RedisRefused | NotHonoured]:
         """Add many tasks in one round trip; each is a transition of its own.
 
         Args:
             messages: The tasks, and whether each is due at once.
             replace: See ``schedule``.
             last_strike: See ``schedule``.
+            heard_since: See ``schedule``.
 
         Returns:
             For each the generation, or why nothing was changed.
         """
         calls = [
-            self._schedule_call(message, due=due, replace=replace, last_strike=last_strike) for message, due in messages
+            self._schedule_call(message, due=due, replace=replace, last_strike=last_strike, heard_since=heard_since)
+            for message, due in messages
         ]
         with redis_errors():
             replies = await self._redis.run_scripts(_SCHEDULE, calls)
-        return [refused(each) if isinstance(each, ResponseError) else _scheduled(each) for each in replies]
+        return [refused(each) if isinstance(each, ResponseError) else scheduled(each) for each in replies]
 
     def _schedule_call(
-        self, message: TaskMessage, *, due: bool, replace: bool, last_strike: str, expected_generation: int = 0
+        self,
+        message: TaskMessage,
+        *,
+        due: bool,
+        replace: bool,
+        last_strike: str,
+        heard_since: datetime,
+        expected_generation: int = 0,
     ) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
         keys, key = self._keys, message.key
         return (
@@ -110,6 +139,8 @@ class Queue:
                 keys.state_channel(key),
                 keys.wake_channel,
                 keys.strikes,
+                keys.workers,
+                keys.honouring(Extra.EXPIRY),
             ),
             (
                 keys.prefix,
@@ -120,6 +151,8 @@ class Queue:
                 _waiting_event(message, due=due),
                 last_strike,
                 expected_generation,
+                "" if message.expires is None else message.expires.timestamp(),
+                heard_since.timestamp(),
                 *encode_message(message),
             ),
         )
@@ -170,7 +203,10 @@ class Queue:
         return next((each for each in ExecutionState if each.value.encode() == reply), None)
 
     async def start(self, delivery: Delivery, worker: str, now: datetime) -> Answer:
-        """Begin a run of a worker's delivery, unless it is superseded or cancelled; then the delivery is settled."""
+        """Begin a run of a worker's delivery, unless it is superseded, cancelled or expired: that settles it.
+
+        Where the docket is paused nothing is changed, and the worker is to hand the delivery back.
+        """
         keys, message, started_at = self._keys, delivery.message, now.isoformat()
         reply = await self._run(
             _START,
@@ -181,13 +217,18 @@ class Queue:
                 keys.stream_id(message.key),
                 keys.state_channel(message.key),
                 keys.stream,
+                keys.paused,
             ),
             (
+                keys.prefix,
                 *_delivered(delivery),
                 worker,
+                now.timestamp(),
                 started_at,
                 encode_state_event(message.key, ExecutionState.RUNNING, worker=worker, started_at=started_at),
                 self._seconds_to_live,
+                EXPIRED,
+                encode_state_event(message.key, ExecutionState.CANCELLED, completed_at=started_at, error=EXPIRED),
             ),
             repeatable=True,
         )
@@ -341,16 +382,6 @@ class Queue:
     ) -> Reply:
         with redis_errors():
             return await self._redis.run_script(script, keys, args, repeatable=repeatable)
-
-
-def _scheduled(reply: Reply) -> int | Refusal:
-    match reply:
-        case 0 | -1 | -2:
-            return Refusal(reply)
-        case int():
-            return reply
-        case _:
-            raise TypeError(f"schedule answered {reply!r}")
 
 
 def _delivered(delivery: Delivery) -> tuple[str, int, bytes, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from attrs import define, field, frozen
@@ -23,6 +23,7 @@ class TaskCall(Generic[R_co]):
     when: datetime | None
     args: tuple[object, ...]
     kwargs: Mapping[str, object]
+    expires: timedelta | datetime | None = None
 
     @property
     def function(self) -> TaskFunction:
@@ -42,6 +43,7 @@ class Preparation(Generic[P, R_co]):
     _task: TaskDefinition = field(alias="task")
     _key: str = field(alias="key")
     _when: datetime | None = field(alias="when")
+    _expires: timedelta | datetime | None = field(default=None, alias="expires")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskCall[R_co]:
         """Return the call.
@@ -50,4 +52,4 @@ class Preparation(Generic[P, R_co]):
             InvalidArguments: The arguments do not fit the signature.
         """
         self._task.plan.check_call(args, kwargs)
-        return TaskCall[Any](self._task, self._key, self._when, args, kwargs)
+        return TaskCall[Any](self._task, self._key, self._when, args, kwargs, self._expires)

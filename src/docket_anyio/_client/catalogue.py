@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from docket_anyio._broker.keys import Keys
@@ -12,6 +12,7 @@ from docket_anyio._client.names import Names
 from docket_anyio._client.registry import TaskFunction, TaskRegistry, load_collection
 from docket_anyio._client.standard import STANDARD_TASKS
 from docket_anyio._clock import wall_time
+from docket_anyio._model.expiry import check_expires
 from docket_anyio._model.keys import check_key, new_key
 from docket_anyio._model.settings import check_aware
 from docket_anyio.exceptions import UnknownTask
@@ -82,14 +83,31 @@ class Catalogue(Names):
 
     @overload
     def call(
-        self, function: Callable[P, Awaitable[R]], when: datetime | None = None, key: str | None = None
+        self,
+        function: Callable[P, Awaitable[R]],
+        when: datetime | None = None,
+        key: str | None = None,
+        *,
+        expires: timedelta | datetime | None = None,
     ) -> Preparation[P, R]: ...
 
     @overload
-    def call(self, function: str, when: datetime | None = None, key: str | None = None) -> Preparation[..., Any]: ...
+    def call(
+        self,
+        function: str,
+        when: datetime | None = None,
+        key: str | None = None,
+        *,
+        expires: timedelta | datetime | None = None,
+    ) -> Preparation[..., Any]: ...
 
     def call(
-        self, function: Callable[P, Awaitable[R]] | str, when: datetime | None = None, key: str | None = None
+        self,
+        function: Callable[P, Awaitable[R]] | str,
+        when: datetime | None = None,
+        key: str | None = None,
+        *,
+        expires: timedelta | datetime | None = None,
     ) -> Preparation[P, R] | Preparation[..., Any]:
         """Prepare a call for ``add_many`` or ``replace_many``: ``docket.call(send)("ann")``. Nothing is sent.
 
@@ -98,9 +116,10 @@ class Catalogue(Names):
             DuplicateTask: Another function has the function's name.
             InvalidTask: The function cannot be a task.
             InvalidKey: The key cannot be used.
-            InvalidTime: ``when`` has no time zone.
+            InvalidTime: ``when`` or ``expires`` has no time zone.
+            InvalidSetting: ``expires`` is not longer than zero.
         """
-        return self._prepare(function, when, key)
+        return self._prepare(function, when, key, expires)
 
     def function_named(self, name: str) -> TaskFunction:
         """Return the function of a task; in the place of one that is not known here, one of that name that fails."""
@@ -110,13 +129,18 @@ class Catalogue(Names):
             return _placeholder(unknown)
 
     def _prepare(
-        self, function: Callable[P, Awaitable[R]] | str, when: datetime | None, key: str | None
+        self,
+        function: Callable[P, Awaitable[R]] | str,
+        when: datetime | None,
+        key: str | None,
+        expires: timedelta | datetime | None,
     ) -> Preparation[P, R]:
         task = self._registry.get(function) if isinstance(function, str) else self._registry.register(function)
         return Preparation(
             task,
             new_key(wall_time()) if key is None else check_key(key),
             None if when is None else check_aware("when", when),
+            check_expires(expires),
         )
 
 

@@ -168,14 +168,31 @@ class Docket(Fleet):
 
     @overload
     def add(
-        self, function: Callable[P, Awaitable[R]], when: datetime | None = None, key: str | None = None
+        self,
+        function: Callable[P, Awaitable[R]],
+        when: datetime | None = None,
+        key: str | None = None,
+        *,
+        expires: timedelta | datetime | None = None,
     ) -> Submission[P, R]: ...
 
     @overload
-    def add(self, function: str, when: datetime | None = None, key: str | None = None) -> Submission[..., Any]: ...
+    def add(
+        self,
+        function: str,
+        when: datetime | None = None,
+        key: str | None = None,
+        *,
+        expires: timedelta | datetime | None = None,
+    ) -> Submission[..., Any]: ...
 
     def add(
-        self, function: Callable[P, Awaitable[R]] | str, when: datetime | None = None, key: str | None = None
+        self,
+        function: Callable[P, Awaitable[R]] | str,
+        when: datetime | None = None,
+        key: str | None = None,
+        *,
+        expires: timedelta | datetime | None = None,
     ) -> Submission[P, R] | Submission[..., Any]:
         """Say what is to be added; call what is returned with the arguments: ``await docket.add(send)("ann")``.
 
@@ -183,25 +200,42 @@ class Docket(Fleet):
             function: The task, which is registered by this, or the name of one that is registered.
             when: When it is due; now where it is left out.
             key: Names the task: while one of that key waits or runs, no other is added. Made up where it is left out.
+            expires: Until when it is to begin, or how long after it is due: later it ends as expired instead, and
+                ``get_result()`` raises ``ExecutionExpired``. All workers have to be ours, or ``NotHonoured`` is raised.
 
         Raises:
             UnknownTask: No task has that name.
             DuplicateTask: Another function has the function's name.
             InvalidTask: The function cannot be a task.
             InvalidKey: The key cannot be used.
-            InvalidTime: ``when`` has no time zone.
+            InvalidTime: ``when`` or ``expires`` has no time zone.
+            InvalidSetting: ``expires`` is not longer than zero.
             NotOpen: The docket is not open.
         """
-        return Submission(self._open_session().scheduler, self._prepare(function, when, key), replace=False)
+        return Submission(self._open_session().scheduler, self._prepare(function, when, key, expires), replace=False)
 
     @overload
-    def replace(self, function: Callable[P, Awaitable[R]], when: datetime, key: str) -> Submission[P, R]: ...
+    def replace(
+        self,
+        function: Callable[P, Awaitable[R]],
+        when: datetime,
+        key: str,
+        *,
+        expires: timedelta | datetime | None = None,
+    ) -> Submission[P, R]: ...
 
     @overload
-    def replace(self, function: str, when: datetime, key: str) -> Submission[..., Any]: ...
+    def replace(
+        self, function: str, when: datetime, key: str, *, expires: timedelta | datetime | None = None
+    ) -> Submission[..., Any]: ...
 
     def replace(
-        self, function: Callable[P, Awaitable[R]] | str, when: datetime, key: str
+        self,
+        function: Callable[P, Awaitable[R]] | str,
+        when: datetime,
+        key: str,
+        *,
+        expires: timedelta | datetime | None = None,
     ) -> Submission[P, R] | Submission[..., Any]:
         """Say what is to stand under a key from now on; call what is returned with the arguments.
 
@@ -211,16 +245,18 @@ class Docket(Fleet):
             function: As for ``add``.
             when: When it is due.
             key: What is replaced.
+            expires: As for ``add``.
 
         Raises:
             UnknownTask: As for ``add``, like all others.
             DuplicateTask: Another function has the function's name.
             InvalidTask: The function cannot be a task.
             InvalidKey: The key cannot be used.
-            InvalidTime: ``when`` has no time zone.
+            InvalidTime: ``when`` or ``expires`` has no time zone.
+            InvalidSetting: ``expires`` is not longer than zero.
             NotOpen: The docket is not open.
         """
-        return Submission(self._open_session().scheduler, self._prepare(function, when, key), replace=True)
+        return Submission(self._open_session().scheduler, self._prepare(function, when, key, expires), replace=True)
 
     async def add_many(self, calls: Iterable[TaskCall[Any]], *, chunk_size: int | None = 1000) -> list[Execution[Any]]:
         """Add many tasks, a round trip for each chunk of them.
@@ -270,7 +306,9 @@ class Docket(Fleet):
 
         Raises:
             InvalidKey: The key cannot be used.
-            InvalidTime: ``when`` has no time zone.
+            InvalidTime: ``when`` or ``expires`` has no time zone.
+            InvalidSetting: It would expire before it is due.
+            NotHonoured: It is to expire, and a pydocket worker is on the docket.
             NotSerializable: The arguments cannot be pickled.
             NotOpen: The docket is not open.
             RedisUnavailable: Redis cannot be reached.
@@ -324,6 +362,7 @@ class Docket(Fleet):
             completed_at=record.completed_at,
             error=record.error,
             result_key=record.result_key,
+            expires=record.expires,
         )
         execution.progress.take(progress)
         return execution

@@ -22,9 +22,16 @@ from docket_anyio._client.request import Home, Request
 from docket_anyio._model.codec import decode_message, load, result_payload
 from docket_anyio._model.events import ExecutionEvent, StateChanged
 from docket_anyio._model.lifecycle import ExecutionState
-from docket_anyio._model.record import ProgressRecord, RunRecord
+from docket_anyio._model.record import EXPIRED, ProgressRecord, RunRecord
 from docket_anyio._model.settings import check_aware
-from docket_anyio.exceptions import CorruptMessage, ExecutionCancelled, ExecutionGone, RedisUnavailable, TaskFailed
+from docket_anyio.exceptions import (
+    CorruptMessage,
+    ExecutionCancelled,
+    ExecutionExpired,
+    ExecutionGone,
+    RedisUnavailable,
+    TaskFailed,
+)
 
 R = TypeVar("R")
 
@@ -124,7 +131,7 @@ class Execution(Request, Generic[R]):
             worker: In whose name.
 
         Returns:
-            Whether it runs now. If not, it was cancelled, has ended, or was superseded.
+            Whether it runs now. If not, it was cancelled, has expired or ended, or was superseded.
 
         Raises:
             RedisUnavailable: Redis cannot be reached. Claiming again is safe.
@@ -225,7 +232,7 @@ class Execution(Request, Generic[R]):
 
         Raises:
             Exception: What the task itself raised.
-            ExecutionCancelled: It was cancelled.
+            ExecutionCancelled: It was cancelled; ``ExecutionExpired``, which is one, if it had waited for too long.
             TaskFailed: It failed with something that cannot be read back.
             ExecutionGone: Nothing is known of it any more.
             TimeoutError: It had not ended in time.
@@ -297,6 +304,8 @@ class Execution(Request, Generic[R]):
         return _End(record.state, record.error, record.result_key)
 
     async def _result(self, end: _End) -> R:
+        if end.error == EXPIRED:
+            raise ExecutionExpired(f"the execution {self.key!r} had not begun when it expired")
         if end.state is ExecutionState.CANCELLED:
             raise ExecutionCancelled(f"the execution {self.key!r} was cancelled")
         value = None if end.result_key is None else await self._broker.results.get(end.result_key)

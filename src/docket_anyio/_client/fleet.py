@@ -1,4 +1,4 @@
-"""The workers of a docket, known by their heartbeats."""
+"""The workers of a docket, known by their heartbeats, and paused all together."""
 
 from __future__ import annotations
 
@@ -82,6 +82,37 @@ class Fleet(Striking):
             RedisUnavailable: Redis cannot be reached.
         """
         return await self._workers(task_name)
+
+    async def pause(self) -> None:
+        """Let no run begin on any worker until ``resume()``. What runs goes on, and so do adding and cancelling.
+
+        Pausing twice is pausing once.
+
+        Raises:
+            NotHonoured: A pydocket worker is on the docket, and would begin runs all the same.
+            RedisUnavailable: Redis cannot be reached. Pausing again is safe.
+        """
+        broker = self.broker
+        now = broker.clock.now()
+        with self._telemetry.span("docket.pause"):
+            await broker.pauses.begin(now, heard_since=now - self.patience_with_workers)
+
+    async def resume(self) -> None:
+        """Let runs begin again. Where the docket is not paused this changes nothing.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached. Resuming again is safe.
+        """
+        with self._telemetry.span("docket.resume"):
+            await self.broker.pauses.end()
+
+    async def is_paused(self) -> bool:
+        """Tell whether the docket is paused.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached.
+        """
+        return await self.broker.pauses.is_on()
 
     async def _workers(self, task: str | None) -> list[WorkerInfo]:
         broker = self.broker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, Self
 
 from attrs import define, field
@@ -32,6 +32,11 @@ class Home(Protocol):
     @property
     def max_payload_bytes(self) -> int:
         """How large the pickled arguments of a task may be."""
+        ...
+
+    @property
+    def patience_with_workers(self) -> timedelta:
+        """How long a worker that is not heard of counts as alive."""
         ...
 
     @property
@@ -67,6 +72,7 @@ class Request:
     function_name: str = ""
     generation: int = 0
     message_id: bytes | None = None
+    expires: datetime | None = field(default=None, kw_only=True)
     _pickled: Pickled | None = field(default=None, repr=False, kw_only=True, alias="pickled")
 
     @classmethod
@@ -177,7 +183,7 @@ class Request:
         else:
             args, kwargs = self._pickled.payload
         return TaskMessage(
-            self.key, self.function_name, self.when, args, kwargs, self.attempt, self.generation, headers
+            self.key, self.function_name, self.when, args, kwargs, self.attempt, self.generation, headers, self.expires
         )
 
     def delivery(self) -> Delivery:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from anyio.lowlevel import checkpoint
@@ -16,12 +17,13 @@ from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.request import Home
 from docket_anyio._client.strikes import StrikeBook
+from docket_anyio._model.expiry import expiry
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage
 from docket_anyio._model.settings import check_at_least
 from docket_anyio._telemetry.otel import Span, trace_headers
 from docket_anyio._telemetry.requests import RequestTelemetry
-from docket_anyio.exceptions import RedisRefused
+from docket_anyio.exceptions import NotHonoured, RedisRefused
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +45,8 @@ class Scheduler:
         """Schedule one call.
 
         Raises:
+            InvalidSetting: It would expire before it is due.
+            NotHonoured: It is to expire, and a pydocket worker is on the docket.
             NotSerializable: The arguments cannot be pickled.
             PayloadTooLarge: The arguments are larger than ``max_payload_bytes``.
             RedisUnavailable: Redis cannot be reached.
@@ -64,10 +68,14 @@ class Scheduler:
             expected_generation: Only if the key has not come to a newer one; 0 for any.
 
         Raises:
+            InvalidTime: ``expires`` has no time zone.
+            InvalidSetting: It would expire before it is due.
+            NotHonoured: It is to expire, and a pydocket worker is on the docket.
             NotSerializable: The arguments cannot be pickled.
             RedisUnavailable: Redis cannot be reached.
             RedisRefused: Redis refused it.
         """
+        expiry(execution.expires, execution.when, self.broker.clock.now())
         with self._span("docket.schedule", execution):
             await self._schedule(execution, replace=replace, expected_generation=expected_generation)
         self._count(execution, replace=replace, added=False)
@@ -82,6 +90,7 @@ class Scheduler:
                 replace=replace,
                 last_strike=self.strikes.last,
                 expected_generation=expected_generation,
+                heard_since=self._heard_since(),
             )
             if answer is not Refusal.STALE:
                 return _take(execution, answer, due=due)
@@ -117,7 +126,7 @@ class Scheduler:
         """Schedule many calls, in order, one round trip for each chunk.
 
         Raises:
-            InvalidSetting: ``chunk_size`` is below 1.
+            InvalidSetting: ``chunk_size`` is below 1, or one would expire before it is due; none is scheduled.
             NotSerializable: The arguments of one cannot be pickled; none is scheduled.
             PayloadTooLarge: The arguments of one are larger than ``max_payload_bytes``; none is scheduled.
             RedisUnavailable: Redis cannot be reached; chunks before may have been scheduled.
@@ -153,7 +162,9 @@ class Scheduler:
         if not tried:
             return []  # noqa: ASYNC910 - private; as above
         messages = [(message, due) for _, message, due in tried]
-        answers = await self.broker.queue.schedule_many(messages, replace=replace, last_strike=self.strikes.last)
+        answers = await self.broker.queue.schedule_many(
+            messages, replace=replace, last_strike=self.strikes.last, heard_since=self._heard_since()
+        )
         stale: list[_Prepared] = []
         for each, answer in zip(tried, answers, strict=True):
             if answer is Refusal.STALE:
@@ -161,6 +172,9 @@ class Scheduler:
             else:
                 _take(each[0], answer, due=each[2])
         return stale
+
+    def _heard_since(self) -> datetime:
+        return self.broker.clock.now() - self.docket.patience_with_workers
 
     def _message(self, execution: Execution[Any]) -> tuple[TaskMessage, bool]:
         return execution.message(trace_headers()), execution.when <= self.broker.clock.now()
@@ -196,23 +210,26 @@ class Scheduler:
         return bool(known) and known.is_stricken(execution)
 
     def _execution(self, call: TaskCall[R]) -> Execution[R]:
+        now = self.broker.clock.now()
+        when = now if call.when is None else call.when
         return Execution(
             self.docket,
             call.task.function,
             call.args,
             dict(call.kwargs),
             call.key,
-            self.broker.clock.now() if call.when is None else call.when,
+            when,
             function_name=call.task.name,
+            expires=expiry(call.expires, when, now),
         )
 
 
-def _take(execution: Execution[Any], answer: int | Refusal | RedisRefused, *, due: bool) -> None:
+def _take(execution: Execution[Any], answer: int | Refusal | RedisRefused | NotHonoured, *, due: bool) -> None:
     match answer:
         case int():
             execution.disposition, execution.generation = Disposition.SCHEDULED, answer
             execution.state = ExecutionState.QUEUED if due else ExecutionState.SCHEDULED
-        case RedisRefused():
+        case RedisRefused() | NotHonoured():
             execution.disposition, execution.schedule_exception = Disposition.FAILED, answer
         case Refusal.SUPERSEDED:
             execution.disposition = Disposition.SUPERSEDED
@@ -236,6 +253,8 @@ class Submission(Generic[P, R]):
 
         Raises:
             InvalidArguments: The arguments do not fit the signature.
+            InvalidSetting: It would expire before it is due.
+            NotHonoured: It is to expire, and a pydocket worker is on the docket.
             NotSerializable: They cannot be pickled.
             PayloadTooLarge: They are larger than the docket's ``max_payload_bytes``.
             RedisUnavailable: Redis cannot be reached.

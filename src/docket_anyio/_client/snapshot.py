@@ -43,6 +43,7 @@ class DocketSnapshot:
         future: Those that wait: for a worker first, then those for later by their time.
         running: Those that run.
         workers: The workers that live.
+        paused: Whether no run was to begin.
     """
 
     taken: datetime
@@ -50,6 +51,7 @@ class DocketSnapshot:
     future: Sequence[Execution[Any]]
     running: Sequence[RunningExecution]
     workers: Sequence[WorkerInfo]
+    paused: bool
 
 
 async def take_snapshot(docket: Surveyed, window: timedelta) -> DocketSnapshot:
@@ -68,6 +70,7 @@ async def take_snapshot(docket: Surveyed, window: timedelta) -> DocketSnapshot:
         [_waiting(each, docket) for each in survey.waiting],
         [_running(each, docket) for each in survey.in_hand],
         await broker.presence.workers(now=now, window=window),
+        await broker.pauses.is_on(),
     )
 
 

@@ -157,6 +157,7 @@ def decode_record(fields: Mapping[bytes, bytes]) -> RunRecord | None:
             completed_at=_optional_time(fields.get(b"completed_at")),
             error=_optional(fields.get(b"error")),
             result_key=_optional(fields.get(b"result_key")),
+            expires=_expiry(fields),
         )
     except ValueError as error:
         raise CorruptMessage(f"a record with a field that cannot be read: {error}") from error
@@ -292,6 +293,13 @@ def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 def _decode_time(text: bytes) -> datetime:
     when = datetime.fromisoformat(text.decode())
     return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+def _expiry(fields: Mapping[bytes, bytes]) -> datetime | None:
+    # pydocket leaves it where it is when it schedules the key anew.
+    if b"anyio:expires" not in fields or fields.get(b"anyio:expires_generation") != fields.get(b"generation"):
+        return None
+    return datetime.fromtimestamp(float(fields[b"anyio:expires"]), UTC)
 
 
 def _optional(text: bytes | None) -> str | None:

@@ -32,6 +32,7 @@ class Step(Enum):
     REPLACE_LATER = "replace, due later"
     PROMOTE = "promote"
     START = "start"
+    EXPIRE = "start: expired"
     COMPLETE = "settle: completed"
     FAIL = "settle: failed"
     STOP = "settle: cancelled"
@@ -66,6 +67,7 @@ def _table() -> Mapping[tuple[ExecutionState | None, Step], ExecutionState]:
     # A redelivered message is started again by the worker that took it over.
     for origin in (state.QUEUED, state.RUNNING):
         table[origin, Step.START] = state.RUNNING
+        table[origin, Step.EXPIRE] = state.CANCELLED
         table[origin, Step.HAND_BACK] = state.QUEUED
     # What waits for a slot of a ConcurrencyLimit is scheduled, too.
     table[state.RUNNING, Step.PARK] = state.SCHEDULED

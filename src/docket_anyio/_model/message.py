@@ -24,6 +24,7 @@ class TaskMessage:
     attempt: int = 1
     generation: int = 0  # 0 means: from before generations were counted, never superseded
     headers: Mapping[str, bytes] = NO_HEADERS
+    expires: datetime | None = None  # known to who adds it; stands in the record, since pydocket would lose a field
 
     @property
     def result_key(self) -> str:
@@ -45,6 +46,7 @@ class DropReason(Enum):
 
     STRICKEN = "stricken"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
     GONE = "gone"
     ENOUGH = "has run as often as it may"
     HANDED_BACK = "handed back"

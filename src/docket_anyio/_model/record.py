@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from attrs import frozen
 
 from docket_anyio._model.lifecycle import ExecutionState
 
+# What makes an execution that has expired differ from one that was cancelled: on the wire both are cancelled.
+EXPIRED: Final = "ExecutionExpired: it had not begun when it expired"
+
 
 @frozen
 class RunRecord:
-    """The record of a key. The last five say how its last run went."""
+    """The record of a key. The last six say how its last run went, and until when it is to begin."""
 
     state: ExecutionState
     task: str
@@ -24,6 +28,7 @@ class RunRecord:
     completed_at: datetime | None = None
     error: str | None = None
     result_key: str | None = None
+    expires: datetime | None = None
 
 
 @frozen

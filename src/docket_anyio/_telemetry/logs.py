@@ -119,7 +119,7 @@ class LogInstrument(Instrument):
                 _LOGGER.warning("🗙 %s (stricken)", _call(delivery), extra=extra)
             case DropReason.HANDED_BACK:
                 _LOGGER.info("↫ %s (handed back)", _call(delivery), extra=extra)
-            case DropReason.CANCELLED | DropReason.GONE | DropReason.ENOUGH:
+            case DropReason.CANCELLED | DropReason.EXPIRED | DropReason.GONE | DropReason.ENOUGH:
                 _LOGGER.info("✗ %s (%s)", _call(delivery), reason.value, extra=extra)
 
     def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:

@@ -14,6 +14,7 @@ from attrs import define, field
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.intake import Claimed, Intake
 from docket_anyio._model.message import Undecodable
+from docket_anyio._worker.gate import Gate
 from docket_anyio._worker.runner import Runner
 from docket_anyio._worker.runs import ActiveRuns, RunScope
 from docket_anyio._worker.settings import WorkerSettings
@@ -31,6 +32,7 @@ class Consumer:
     _runs: ActiveRuns
     _runner: Runner
     _running: TaskGroup
+    _gate: Gate
     _next_sweep: float = field(default=0.0, init=False)  # on the event loop's clock
     _interrupted: bool = field(default=False, init=False)
 
@@ -54,7 +56,10 @@ class Consumer:
         self._begin(pending[max(0, len(pending) - self._runs.free) :])
 
     async def _claim(self, intake: Intake) -> None:
+        await self._gate.wait_open()
         count = min(await self._runs.wait_free(), self._settings.message_batch)
+        if self._gate.is_shut:
+            return
         wait = self._next_sweep - anyio.current_time()
         if wait <= 0 and (abandoned := await self._sweep(intake, count)):
             self._begin(abandoned)

@@ -34,6 +34,7 @@ from docket_anyio._model.settlement import (
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._worker.admission import Admissions
 from docket_anyio._worker.attempts import Attempts
+from docket_anyio._worker.gate import Gate
 from docket_anyio._worker.limits import RunLimits
 from docket_anyio._worker.results import ResultWriter
 from docket_anyio._worker.runs import ActiveRuns, RunScope
@@ -63,6 +64,7 @@ class Runner:
     _safeguard: TaskDefinition
     _fallback: TaskDefinition
     _limits: RunLimits
+    _gate: Gate
     _supervisor: Supervisor
     _instruments: Instruments
 
@@ -106,12 +108,13 @@ class Runner:
     async def decline(self, run: RunScope) -> None:
         """Hand back a delivery that was claimed and shall not be started here."""
         try:
-            await self._supervisor.until_done(
-                "handing back", lambda: self._broker.queue.hand_back(run.delivery, self._worker)
-            )
-            self._instruments.delivery_dropped(run.delivery, DropReason.HANDED_BACK)
+            await self._hand_back(run.delivery)
         finally:
             self._runs.remove(run)
+
+    async def _hand_back(self, delivery: Delivery) -> None:
+        await self._supervisor.until_done("handing back", lambda: self._broker.queue.hand_back(delivery, self._worker))
+        self._instruments.delivery_dropped(delivery, DropReason.HANDED_BACK)
 
     async def discard(self, entry: Undecodable) -> None:
         """Take an entry that is no message off the stream."""
@@ -151,6 +154,10 @@ class Runner:
             self._instruments.run_started(delivery, lateness=max(lateness, timedelta(0)))
         elif answer is Answer.SUPERSEDED:
             self._instruments.run_superseded(delivery, "worker")
+        elif answer is Answer.PAUSED:
+            # The gate first, or it would be claimed again and again.
+            await self._supervisor.until_done("looking for a pause", self._gate.look)
+            await self._hand_back(delivery)
         else:
             self._instruments.delivery_dropped(delivery, DropReason[answer.name])
         return answer is Answer.STARTED

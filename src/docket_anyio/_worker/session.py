@@ -27,6 +27,7 @@ from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.cancellations import CancellationListener
 from docket_anyio._worker.consumer import Consumer
 from docket_anyio._worker.finished import EmptyDocket
+from docket_anyio._worker.gate import Gate
 from docket_anyio._worker.heartbeat import Heartbeat
 from docket_anyio._worker.leases import LeaseKeeper
 from docket_anyio._worker.limits import RunLimits
@@ -168,6 +169,7 @@ class Session:
             await upkeep.start(self._supervisor.keep_running, name, service)
 
     async def _start_intake(self, intake: TaskGroup, running: TaskGroup, limits: RunLimits) -> None:  # noqa: ASYNC910 - private; waits for the services
+        gate = Gate(self._broker)
         admissions = Admissions(self._broker, self._supervisor, self._slots)
         runner = Runner(
             self._docket,
@@ -180,10 +182,11 @@ class Session:
             define_task(SAFEGUARD, self._slots.safeguard_wake),
             define_task("the fallback task", self._settings.fallback_task),
             limits,
+            gate,
             self._supervisor,
             self._instruments,
         )
-        consumer = Consumer(self._broker, self._settings, self._runs, runner, running)
+        consumer = Consumer(self._broker, self._settings, self._runs, runner, running, gate)
         # Nobody but this process can reach memory://, and our own dockets wake the promoter.
         backstop = inf if self._broker.in_process else self._settings.scheduling_resolution.total_seconds()
         promoter = Promoter(self._broker, backstop)
@@ -196,7 +199,7 @@ class Session:
 
             await consumer.run(ready_to_claim)
 
-        services = [("promoting", promoter.run), ("claiming", claim)]
+        services = [("promoting", promoter.run), ("watching for a pause", gate.run), ("claiming", claim)]
         if self._settings.schedule_automatic_tasks:
             services.insert(0, ("adding automatic tasks", Seeder(self._docket, self._broker).run))
         for name, service in services:

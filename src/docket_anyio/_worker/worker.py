@@ -170,6 +170,8 @@ class Worker:
     async def run_until_finished(self) -> None:
         """Run tasks until nothing waits, now or in the future, and nothing runs on any worker.
 
+        Where the docket is paused it waits until that is over.
+
         Raises:
             RedisUnavailable: Redis cannot be reached at the start. Later outages are waited for.
             RedisRefused: Redis refused, for want of a right or the like.

@@ -104,6 +104,38 @@ local function message_from(first)
   return message
 end
 
+-- A worker that has been heard of since and does not say that it honours an extra: it is one of pydocket's. Where nobody
+-- works, everything is honoured: ours will come.
+local function who_ignores(workers, honouring, since)
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. since, '+inf')) do
+    local said = redis.call('ZSCORE', honouring, worker)
+    if not said or tonumber(said) <= tonumber(since) then
+      return worker
+    end
+  end
+end
+
+-- Until when the execution of a key is to begin. pydocket does not know the two fields: where it has scheduled the key
+-- anew they are of an older generation, and of no effect.
+local function expiry_of(runs)
+  local record = redis.call('HMGET', runs, 'anyio:expires', 'anyio:expires_generation', 'generation')
+  return record[1] and record[2] == record[3] and record[1]
+end
+
+local function set_expiry(runs, expires, generation)
+  if expires then
+    redis.call('HSET', runs, 'anyio:expires', expires, 'anyio:expires_generation', generation)
+  end
+end
+
+-- The same execution goes on under another generation.
+local function count_generation(runs)
+  local expires = expiry_of(runs)
+  local generation = redis.call('HINCRBY', runs, 'generation', 1)
+  set_expiry(runs, expires, generation)
+  return generation
+end
+
 -- The next run must not inherit the time to live of the last.
 local function begin_anew(runs)
   local record = redis.call('HMGET', runs, 'state', 'generation')
@@ -116,13 +148,15 @@ local function begin_anew(runs)
 end
 
 -- Puts a message where it waits: on the stream, or parked until it is due. The message's own fields come in the order
--- of WIRE section 3, so function, args and kwargs are its 6th, 8th and 10th element.
-local function place(keys, key, when, immediate, message)
+-- of WIRE section 3, so function, args and kwargs are its 6th, 8th and 10th element. Without `expires` it never does.
+local function place(keys, key, when, immediate, message, expires)
   local generation = redis.call('HINCRBY', keys.runs, 'generation', 1)
   message[#message + 1] = 'generation'
   message[#message + 1] = tostring(generation)
   redis.call('HDEL', keys.runs, 'worker', 'started_at', 'completed_at', 'error', 'result_key', 'stream_id',
-    'anyio:receipt', 'waiter_stream', 'waiter_entry_id', 'woken_from', 'woken_limit', 'woken')
+    'anyio:receipt', 'anyio:expires', 'anyio:expires_generation', 'waiter_stream', 'waiter_entry_id', 'woken_from',
+    'woken_limit', 'woken')
+  set_expiry(keys.runs, expires, generation)
   redis.call('HSET', keys.runs, 'when', when, 'known', when,
     'function', message[6], 'args', message[8], 'kwargs', message[10])
   if immediate then
@@ -228,7 +262,7 @@ end
 
 local function forward(limit, max, key, message)
   local runs, stream = limit.prefix .. ':runs:' .. key, limit.prefix .. ':stream'
-  local generation = redis.call('HINCRBY', runs, 'generation', 1)
+  local generation = count_generation(runs)
   set_field(message, 'generation', tostring(generation))
   local id = redis.call('XADD', stream, '*', unpack(message))
   redis.call('HSET', runs, 'state', 'queued', 'stream_id', id, 'woken_from', limit.slots, 'woken_limit', max)

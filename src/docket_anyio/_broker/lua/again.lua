@@ -21,7 +21,9 @@ if state == 'cancelled' then
   conclude_cancelled(keys.runs, KEYS[6], key, ARGV[7])
   return 'cancelled'
 end
-place(keys, key, ARGV[5], ARGV[6] == '1', message_from(10))
+-- A retry is of the same execution, and so is to begin in the same time.
+local expires = ARGV[9] == '' and expiry_of(keys.runs)
+place(keys, key, ARGV[5], ARGV[6] == '1', message_from(10), expires)
 publish(KEYS[6], ARGV[8])
 publish(KEYS[6], ARGV[9])
 return 'again'

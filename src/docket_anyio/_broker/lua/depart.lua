@@ -1,5 +1,5 @@
 -- depart: a worker leaves.
--- KEYS workers worker_tasks task_workers...
+-- KEYS workers worker_tasks honouring_or_task_workers...
 -- ARGV worker
 -- returns 1
 

@@ -1,14 +1,20 @@
 -- schedule: a key is added, or replaces what waits or runs under it.
--- KEYS runs parked queue stream known stream_id state_channel wake_channel strikes
--- ARGV prefix key when immediate replace event last_strike expected_generation message...
--- returns the generation, 0 where the key is taken, -1 where the caller does not know the last strike, or -2 where it
--- expected an older generation (0: any will do)
+-- KEYS runs parked queue stream known stream_id state_channel wake_channel strikes workers honouring_workers
+-- ARGV prefix key when immediate replace event last_strike expected_generation expires heard_since message...
+--   expires is empty where it never does; heard_since is the last heartbeat of those who count as gone
+-- returns the generation, 0 where the key is taken, -1 where the caller does not know the last strike, -2 where it
+-- expected an older generation (0: any will do), or the name of a worker that does not honour the expiry
 
 local keys = { runs = KEYS[1], parked = KEYS[2], queue = KEYS[3], stream = KEYS[4], wake = KEYS[8] }
 local prefix, key, when, immediate, replace = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1', ARGV[5] == '1'
 local newest = redis.call('XREVRANGE', KEYS[9], '+', '-', 'COUNT', 1)[1]
 if newest and newest[1] ~= ARGV[7] then
   return -1
+end
+local expires = ARGV[9] ~= '' and ARGV[9]
+local ignorant = expires and who_ignores(KEYS[10], KEYS[11], ARGV[10])
+if ignorant then
+  return ignorant
 end
 local record = redis.call('HMGET', keys.runs, 'state', 'known', 'stream_id', 'waiter_entry_id', 'generation')
 local state, known, queued, parked, current = record[1], record[2], record[3], record[4], record[5]
@@ -33,7 +39,7 @@ elseif (state == 'scheduled' and parked) or (state == 'queued' and queued) then
 end
 
 begin_anew(keys.runs)
-local generation = place(keys, key, when, immediate, message_from(9))
+local generation = place(keys, key, when, immediate, message_from(11), expires)
 publish(KEYS[7], ARGV[6])
 pass_on(woken, prefix)
 return generation
