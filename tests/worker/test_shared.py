@@ -213,7 +213,9 @@ async def test_those_who_wait_fail_with_it_and_the_next_one_tries_again(docket: 
     executions = await add_many(docket, body, 5)
     async with running(docket):
         for each in executions:
-            with pytest.RaisesGroup(ConnectionError, match=r"^Failed to resolve dependencies for parameter\(s\): value"):
+            with pytest.RaisesGroup(
+                ConnectionError, match=r"^Failed to resolve dependencies for parameter\(s\): value"
+            ):
                 await each.get_result()
         assert await (await docket.add(body)()).get_result() == 2
 
