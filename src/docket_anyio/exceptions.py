@@ -145,7 +145,7 @@ class TaskTimeout(DocketError, TimeoutError):
 
 
 class CleanupTimeout(DocketError, TimeoutError):
-    """The dependencies of a run took too long to close."""
+    """A dependency took too long to close, or a handler to return."""
 
 
 class StrayCancellation(DocketError):
