@@ -183,7 +183,7 @@ class TaskTimeout(DocketError, TimeoutError):
 
 
 class CleanupTimeout(DocketError, TimeoutError):
-    """The dependencies of a run, or those of a worker, took too long to close."""
+    """A dependency of a run or of a worker took too long to close, or a handler to return."""
 
 
 class StrayCancellation(DocketError):

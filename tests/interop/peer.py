@@ -20,6 +20,7 @@ from attrs import define, field
 
 from tests.crash.tasks import die_with_the_tests
 from tests.interop import tasks as shared
+from tests.interop.injected import make_injected_tasks
 from tests.journal import Journal
 from tests.loops import run_on
 
@@ -39,7 +40,7 @@ class Peer:
 
     async def open(self, docket: str, url: str, ttl: float) -> None:
         opened = library.Docket(docket, url, execution_ttl=timedelta(seconds=ttl))
-        for task in shared.make_tasks(library, self.journal):
+        for task in [*shared.make_tasks(library, self.journal), *make_injected_tasks(library)]:
             opened.register(task)
         self.dockets[docket] = await opened.__aenter__()
 

@@ -259,6 +259,28 @@ async def test_cancellation(docket: Docket, how: str) -> None:
 
 
 @virtual_time
+async def test_a_handler_of_completions_has_thirty_seconds(docket: Docket) -> None:
+    class Slow(CompletionHandler[Any]):
+        async def __aenter__(self) -> Slow:
+            return self
+
+        async def on_complete(self, execution: Execution[Any], outcome: TaskOutcome) -> bool:
+            await anyio.sleep_forever()
+            return True
+
+    async def body(handler: Slow = Slow()) -> str:
+        return "done"
+
+    stopwatch, reports = Stopwatch(), Reports()
+    execution = await docket.add(body)()
+    await run_all(docket, instruments=[reports])
+    assert 30 <= stopwatch.seconds() < 31
+    assert await execution.get_result() == "done"
+    (report,) = reports.told
+    assert "on_complete has not returned within 30 s" in report[1]
+
+
+@virtual_time
 async def test_a_handler_of_cancellations_has_three_seconds(docket: Docket) -> None:
     started = anyio.Event()
 
@@ -273,12 +295,14 @@ async def test_a_handler_of_cancellations_has_three_seconds(docket: Docket) -> N
         started.set()
         await anyio.sleep_forever()
 
-    async with running(docket):
+    reports = Reports()
+    async with running(docket, instruments=[reports]):
         execution = await docket.add(body)()
         await started.wait()
         stopwatch = Stopwatch()
         await docket.cancel(execution.key)
     assert 3 <= stopwatch.seconds() < 4
+    assert "on_cancelled has not returned within 3 s" in reports.told[0][1]
     with pytest.raises(ExecutionCancelled):
         await execution.get_result()
 

@@ -35,14 +35,14 @@ from docket_anyio._model.payloads import check_size, max_payload_bytes
 from docket_anyio._model.settlement import Decided, Finish, SettlementPolicy
 from docket_anyio._policies.base import RunPolicy
 from docket_anyio._worker.runs import RunScope
-from docket_anyio.exceptions import AdmissionBlocked, StrayCancellation
+from docket_anyio.exceptions import AdmissionBlocked, CleanupTimeout, StrayCancellation
 
 T = TypeVar("T")
 
 # For a dependency that says "not now" and not when, as pydocket has it.
 _RETRY_DELAY: Final = timedelta(milliseconds=100)
 
-# How long, in seconds, handlers may take: what has ended does not wait for them for ever, what is cancelled not long.
+# How long, in seconds, a handler may take: what has ended does not wait for them for ever, what is cancelled not long.
 _HANDLING: Final = 30.0
 _HANDLING_CANCELLED: Final = 3.0
 
@@ -160,43 +160,44 @@ class Body:
         return Succeeded(pickled)
 
     async def _tell_handlers(self, outcome: Outcome, retried: Callable[[Outcome], bool]) -> Sequence[SettlementPolicy]:  # noqa: ASYNC910 - private; handlers need not wait
-        # Shielded: the body has ended, and a cancellation is too late to change that.
-        with move_on_after(_HANDLING, shield=True):  # noqa: ASYNC912 - the same
-            match outcome:
-                case Failed() | TimedOut():
-                    told = TaskOutcome(self._duration, exception=outcome.error)
-                    deciders: list[FailureHandler[Any]] = self._having(FailureHandler)
-                    for decider in deciders:
-                        if await self._ask(decider.handle_failure, told):
-                            return [Decided(Finish(ExecutionState.FAILED))]
-                case Succeeded():
-                    told = TaskOutcome(self._duration, result=self._result)
-                case _:
-                    return []  # noqa: ASYNC910 - private; what users give need not wait
-            if not retried(outcome):
-                handlers: list[CompletionHandler[Any]] = self._having(CompletionHandler)
-                for handler in handlers:
-                    if await self._ask(handler.on_complete, told) and isinstance(outcome, Succeeded):
-                        return [Decided(Finish(ExecutionState.COMPLETED))]
+        match outcome:
+            case Failed() | TimedOut():
+                told = TaskOutcome(self._duration, exception=outcome.error)
+                deciders: list[FailureHandler[Any]] = self._having(FailureHandler)
+                for decider in deciders:
+                    if await self._ask(decider.handle_failure, told, _HANDLING):
+                        return [Decided(Finish(ExecutionState.FAILED))]
+            case Succeeded():
+                told = TaskOutcome(self._duration, result=self._result)
+            case _:
+                return []  # noqa: ASYNC910 - private; what users give need not wait
+        if not retried(outcome):
+            handlers: list[CompletionHandler[Any]] = self._having(CompletionHandler)
+            for handler in handlers:
+                if await self._ask(handler.on_complete, told, _HANDLING) and isinstance(outcome, Succeeded):
+                    return [Decided(Finish(ExecutionState.COMPLETED))]
         return []  # noqa: ASYNC910 - private; what users give need not wait
 
     async def _tell_cancelled(self, cancelled: BaseException) -> None:  # noqa: ASYNC910 - private; handlers need not wait
-        if self._run.reason is not CancelReason.USER:
-            return  # noqa: ASYNC910 - private; what users give need not wait
-        told = TaskOutcome(self._duration, exception=cancelled)
-        handlers: list[CancellationHandler[Any]] = self._having(CancellationHandler)
-        for handler in handlers:
-            with move_on_after(_HANDLING_CANCELLED, shield=True):  # noqa: ASYNC912 - the same
-                await self._ask(handler.on_cancelled, told)
+        if self._run.reason is CancelReason.USER:
+            told = TaskOutcome(self._duration, exception=cancelled)
+            handlers: list[CancellationHandler[Any]] = self._having(CancellationHandler)
+            for handler in handlers:
+                await self._ask(handler.on_cancelled, told, _HANDLING_CANCELLED)
 
     async def _ask(  # noqa: ASYNC910 - private; handlers need not wait
-        self, handler: Callable[[Execution[Any], TaskOutcome], Awaitable[T]], told: TaskOutcome
+        self, handler: Callable[[Execution[Any], TaskOutcome], Awaitable[T]], told: TaskOutcome, patience: float
     ) -> T | None:
-        try:
-            return cast("T", await run_inline(handler, (self._execution, told), {}))
-        except Exception as error:  # noqa: BLE001 - whatever a user's handler raises
-            self._report(getattr(handler, "__qualname__", repr(handler)), error)
-            return None  # noqa: ASYNC910 - private; what users give need not wait
+        name = getattr(handler, "__qualname__", repr(handler))
+        # Shielded: the body has ended, and a cancellation is too late to change that.
+        with move_on_after(patience, shield=True):  # noqa: ASYNC912 - the same
+            try:
+                return cast("T", await run_inline(handler, (self._execution, told), {}))
+            except Exception as error:  # noqa: BLE001 - whatever a user's handler raises
+                self._report(name, error)
+                return None  # noqa: ASYNC910 - private; what users give need not wait
+        self._report(name, CleanupTimeout(f"{name} has not returned within {patience:g} s"))
+        return None  # noqa: ASYNC910 - private; what users give need not wait
 
     async def _close(self, left_by: BaseException | None) -> Exception | None:  # noqa: ASYNC910 - closing need not wait
         try:
@@ -266,7 +267,7 @@ def _left_by(outcome: Outcome) -> BaseException | None:
     """Return what the dependencies of a run see of how its body ended."""
     error = outcome.error if isinstance(outcome, Failed | TimedOut) else None
     # A scope of the event loop's own that a dependency holds wants to see its cancellation.
-    return error.__cause__ if isinstance(error, StrayCancellation) else error
+    return (error.__cause__ or error) if isinstance(error, StrayCancellation) else error
 
 
 def _is_cancellation(error: BaseException) -> bool:
