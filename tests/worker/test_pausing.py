@@ -144,6 +144,20 @@ async def test_a_resume_that_nobody_heard_of_is_noticed(docket: Docket) -> None:
 
 
 @virtual_time
+async def test_a_pause_that_nobody_heard_of_is_noticed_at_the_first_task(docket: Docket) -> None:
+    recorder = Recorder()
+    async with running(docket, instruments=[recorder]):
+        async with docket.redis() as redis:
+            await redis.set(docket.key("anyio:paused"), "since now")
+        execution = await docket.add(give)("value")
+        await anyio.sleep(60)
+        # Once more by the claim that waited already when it went back.
+        assert recorder.dropped == [DropReason.HANDED_BACK] * 2
+        await docket.resume()
+        assert await execution.get_result() == "value"
+
+
+@virtual_time
 async def test_a_line_goes_on_where_it_stood(docket: Docket) -> None:
     order: list[str] = []
 
