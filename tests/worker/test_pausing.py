@@ -39,7 +39,7 @@ async def settled(docket: Docket) -> None:
     """Wait until a worker has had its chance to do something wrong."""
     await anyio.sleep(0.05)
     with anyio.fail_after(2):
-        while (await docket.snapshot()).running:  # on its way back
+        while (await docket.snapshot()).running:  # noqa: ASYNC110 - on its way back, of which nobody is told
             await anyio.sleep(0.01)
 
 
