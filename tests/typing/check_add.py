@@ -45,6 +45,8 @@ def plain(number: int) -> int:
 async def keeps_parameters_and_result(docket: Docket, later: datetime) -> None:
     execution = await docket.add(send, when=later, key="ann")("ann@example.org", retries=1)
     assert_type(execution, Execution[bool])
+    assert_type(await docket.add(send, expires=later)("ann@example.org"), Execution[bool])
+    assert_type(await docket.replace(send, later, "ann", expires=timedelta(1))("ann@example.org"), Execution[bool])
     assert_type(await execution.get_result(), bool)
     assert_type(await execution.get_result(timeout=timedelta(seconds=1)), bool)
 
@@ -56,6 +58,7 @@ async def refuses_what_does_not_fit(docket: Docket) -> None:
     await docket.add(send)("ann@example.org", 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     docket.add(plain)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     docket.add(send, when="now")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    docket.add(send, expires=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     docket.add(send, key=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
