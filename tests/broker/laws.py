@@ -11,7 +11,7 @@ from docket_anyio._broker.queue import Answer, Promotion, Refusal
 from docket_anyio._model.lifecycle import TRANSITIONS, ExecutionState, advance
 from docket_anyio._model.lifecycle import Step as Move
 from docket_anyio._model.message import Delivery
-from tests.broker.sides import KEYS, NAME, Hand, Seen, Side
+from tests.broker.sides import KEYS, NAME, STRIKES, Hand, Seen, Side
 from tests.broker.steps import (
     Again,
     Cancel,
@@ -75,7 +75,7 @@ class View:
         entries = stream.get(b"XRANGE", [])
         scores = held.get(f"{NAME}:queue", {}).get(b"ZRANGE", [])
         pending = stream.get(b"XPENDING", [])
-        strikes = held.get(f"{NAME}:strikes", {}).get(b"XRANGE", [])
+        strikes = held.get(STRIKES, {}).get(b"XRANGE", [])
         return cls(
             {key: ExecutionState(found[b"state"].decode()) if found else None for key, found in records.items()},
             {key: int(found[b"generation"]) for key, found in records.items() if b"generation" in found},
@@ -247,7 +247,7 @@ def _serial(delivery: Delivery) -> int:
 
 
 def _looked(side: Side, before: View) -> bool:
-    return before.newest_strike is None or side.normal(side.last_strike.encode()) == before.newest_strike
+    return before.newest_strike is None or side.normal(side.last_strike.encode(), STRIKES) == before.newest_strike
 
 
 def _move_of(step: WithHand) -> Move:

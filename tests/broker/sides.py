@@ -25,7 +25,7 @@ from tests.redis.differential import TOLERANCE_MS, comparable, same
 from tests.redis.differential_commands import Words
 
 NAME = "d"
-END = f"{NAME}:end"
+END, STREAM, STRIKES = f"{NAME}:end", f"{NAME}:stream", f"{NAME}:strikes"
 KEYS = ("a", "b", 'clé "3"\n')
 WORKERS = ("W1", "W2", "W3")
 ENTRY_ID = re.compile(rb"\d{10,}-\d+")
@@ -126,7 +126,7 @@ class Side:
     hands: list[Hand] = field(factory=list[Hand], init=False)
     last_strike: str = field(default=BEFORE_ALL, init=False)
     _intakes: dict[str, Intake] = field(factory=dict[str, Intake], init=False)
-    _entries: dict[bytes, bytes] = field(factory=dict[bytes, bytes], init=False)
+    _entries: dict[tuple[str, bytes], bytes] = field(factory=dict[tuple[str, bytes], bytes], init=False)
 
     async def intake(self, worker: str) -> Intake:
         """Return a worker's way to deliveries, which is opened on first use."""
@@ -185,7 +185,12 @@ class Side:
         held: Held = {key: [] for key in keys}
         for words, reply in zip(commands, await self.execute(*commands), strict=True):
             key = words[2] if words[0] == "XINFO" else words[1]
-            held[key].append(([word.encode() for word in words], self.normal(_ordered(words[0], reply))))
+            held[key].append(
+                (
+                    [word.encode() for word in words],
+                    self.normal(_ordered(words[0], reply), STRIKES if key == STRIKES else STREAM),
+                )
+            )
         return held
 
     async def records(self) -> Any:
@@ -205,25 +210,30 @@ class Side:
             found.append((message.channel.decode(), message.data.decode()))
         return found
 
-    def normal(self, value: Any) -> Any:
-        """Return what is the same on both sides: the ids of entries become their ordinals, in order of appearance."""
+    def normal(self, value: Any, stream: str = STREAM) -> Any:
+        """Return what is the same on both sides: the ids of a stream's entries become their ordinals.
+
+        Args:
+            value: Anything that a command or the broker has answered.
+            stream: Whose ids are in it. In the same millisecond those of two streams may be alike.
+        """
         match value:
             case Exception():
                 return " ".join(comparable(value))
             case bytes(text) if ENTRY_ID.fullmatch(text):
-                return self._entries.setdefault(text, b"#%d" % len(self._entries))
+                return self._entries.setdefault((stream, text), b"#%d" % len(self._entries))
             case list(items) | tuple(items):
-                return [self.normal(item) for item in items]
+                return [self.normal(item, stream) for item in items]
             case Mapping() as mapping:
-                return {key: self.normal(mapping[key]) for key in sorted(mapping)}
+                return {key: self.normal(mapping[key], stream) for key in sorted(mapping)}
             case frozenset(items):
                 return sorted(items)
             case InHand(message, worker, since):
-                return self.normal((message, worker, About(since)))
+                return self.normal((message, worker, About(since)), stream)
             case About() | Enum() as other:
                 return other
             case other if attrs.has(type(other)):
-                return {name: self.normal(each) for name, each in attrs.asdict(other, recurse=False).items()}
+                return {name: self.normal(each, stream) for name, each in attrs.asdict(other, recurse=False).items()}
             case other:
                 return other
 
