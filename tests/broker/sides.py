@@ -52,6 +52,7 @@ KINDS = {
     "worker-tasks": "set",
     "leases": "string",
     "perpetual": "string",
+    "anyio": "zset",
     "results": "string",
 }
 

@@ -115,6 +115,8 @@ async def every_transition(broker: Broker) -> None:
     await slots(broker).forget(KEY)
     await broker.gates.count(KEY, RateGate("send", 1, window), asked_at=SECONDS)
     await broker.gates.debounce(KEY, DebounceGate("send", window), asked_at=SECONDS, keep=False)
+    await broker.pauses.begin(NOW, heard_since=NOW)
+    await broker.pauses.end()
     await broker.backlog.survey(NOW)
     await broker.backlog.clear(NOW)
 

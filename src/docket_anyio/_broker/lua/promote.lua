@@ -6,7 +6,7 @@
 local queue, stream, prefix = KEYS[1], KEYS[2], ARGV[1]
 
 local function is_current(runs, message)
-  local generation = tonumber(field(message, 'generation')) or 0
+  local generation = tonumber(field(message, 'generation') or '') or 0
   if generation == 0 then
     return true
   end
