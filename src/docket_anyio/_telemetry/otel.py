@@ -176,8 +176,11 @@ else:
     def span(name: str, attributes: Attributes) -> AbstractContextManager[Span]:
         """Open a span around something that a user asks for; what it raises is told there."""
         opened = _TRACER.start_span(name, attributes=attributes)
-        if opened.get_span_context() is trace.get_current_span().get_span_context():
-            return nullcontext(opened)  # nobody takes spans: the one around it is given back, which is not ours to end
+        told = opened.get_span_context()
+        if not told.is_valid or told is trace.get_current_span().get_span_context():
+            return nullcontext(
+                opened
+            )  # nobody takes spans: there is none, or the one around it, which is not ours to end
         return trace.use_span(opened, end_on_exit=True)
 
     def _texts(headers: Mapping[str, bytes]) -> dict[str, str]:
