@@ -88,16 +88,22 @@ def test_limit_when_killed(fleet: Fleet, task: str) -> None:
     """``kill -9`` of one worker in the middle: the limit holds, and the slots of the dead come back."""
     workers = start_workers(fleet, 3, redelivery_timeout=REDELIVERY)
     producer = fleet.start_producer(COUNT, task=task, seconds=SECONDS * 2, places=PLACES)
-    killed, *others = workers
+
+    def busy() -> list[Process]:
+        runs = Counter({each.process.pid: 0 for each in workers})
+        for entry in fleet.journal.entries():
+            runs[entry.pid] += 1 if entry.what == "start" else -1
+        return [each for each in workers if runs[each.process.pid] > 0]
 
     def in_the_middle() -> bool:
-        mine = [each for each in fleet.journal.entries() if each.pid == killed.process.pid]
-        ended = [each for each in mine if each.what == "end"]
-        return len(ended) > COUNT // 10 and len(mine) > 2 * len(ended)
+        return fleet.journal.count("end").total() > COUNT // 10 and bool(busy())
 
     fleet.processes.wait_until(in_the_middle, "the first tenth of the tasks", seconds=60)
+    killed = (busy() or workers)[0]
     killed.kill()
-    in_hands = {int(key.removeprefix("task-")) for key in fleet.docket.pending("worker-0").values() if key[0] != "_"}
+    name = f"worker-{workers.index(killed)}"
+    others = [each for each in workers if each is not killed]
+    in_hands = {int(key.removeprefix("task-")) for key in fleet.docket.pending(name).values() if key[0] != "_"}
     fleet.processes.wait_end(producer, seconds=240)
     end(fleet, others)
     assert results(fleet) == {number: number**2 for number in range(COUNT)}
@@ -105,7 +111,7 @@ def test_limit_when_killed(fleet: Fleet, task: str) -> None:
     assert most <= LIMITS[task]
     twice = {number for number, times in fleet.journal.count("start").items() if times > 1}
     assert twice <= in_hands
-    assert fleet.docket.leftovers("worker-0") == []
+    assert fleet.docket.leftovers(name) == []
     print(
         f"{fleet.loop}: {COUNT} tasks, {task}: at most {most} at once, {len(in_hands)} in the hands of the killed "
         f"worker, {len(twice)} ran twice, {duration(fleet):.2f} s"

@@ -23,6 +23,8 @@ from tests.servers import RedisServer
 
 PYDOCKET = "pydocket"
 OURS = ["asyncio", "trio"]
+# In seconds from now: a second ago is now by anybody's clock, by that of this process and by Redis's.
+DUE = -1.0
 
 
 @define(eq=False)
@@ -81,10 +83,10 @@ class Side:
         more = {} if expires is None else {"expires": expires}
         return self.peer.ask("add", docket=self.docket.name, task=task, call=call, key=key, delay=delay, **more)
 
-    def replace(self, task: str, call: str = "", *, key: str, delay: float = 0.0) -> str:
+    def replace(self, task: str, call: str = "", *, key: str, delay: float = DUE) -> str:
         return self.peer.ask("replace", docket=self.docket.name, task=task, call=call, key=key, delay=delay)
 
-    def add_many(self, task: str, calls: dict[str, str], *, delay: float = 0.0, replace: bool = False) -> list[str]:
+    def add_many(self, task: str, calls: dict[str, str], *, delay: float = DUE, replace: bool = False) -> list[str]:
         """Add a task under many keys at once, or replace what is there; return the dispositions."""
         arguments = {"task": task, "calls": calls, "delay": delay, "replace": replace}
         return self.peer.ask("many", docket=self.docket.name, **arguments)
