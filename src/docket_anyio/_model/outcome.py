@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import Enum
 from typing import TypeAlias
 
@@ -17,6 +18,21 @@ class CancelReason(Enum):
     SHUTDOWN = "shutdown"
     LEASE_LOST = "lease lost"
     SLOT_LOST = "slot lost"
+
+
+@frozen
+class StopRequest:
+    """Why a run is told to stop.
+
+    Attributes:
+        reason: The kind of reason.
+        words: What who called ``docket.cancel()`` gave as the reason.
+        grace: How long the body has to stop; ``None`` for as long as where it runs gives it.
+    """
+
+    reason: CancelReason
+    words: str | None = None
+    grace: timedelta | None = None
 
 
 @frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import assert_never
 
 from anyio import CancelScope, Event
@@ -10,12 +11,12 @@ from attrs import define, field
 
 from docket_anyio._injection.opening import Patience
 from docket_anyio._model.message import Delivery
-from docket_anyio._model.outcome import Cancelled, CancelReason, LeaseLost, Outcome, ShutDown, SlotLost
+from docket_anyio._model.outcome import Cancelled, CancelReason, LeaseLost, Outcome, ShutDown, SlotLost, StopRequest
 
 
 @define(eq=False)
 class RunScope:
-    """The scope of one run, and the first reason it was cancelled for.
+    """The scope of one run, and the first request to stop it.
 
     ``cancel_requested`` tells whether ``docket.cancel()`` asked for it at all, first or not.
     """
@@ -23,15 +24,20 @@ class RunScope:
     delivery: Delivery
     scope: CancelScope = field(factory=CancelScope, init=False)
     patience: Patience = field(factory=Patience, init=False)
-    reason: CancelReason | None = field(default=None, init=False)
+    stop: StopRequest | None = field(default=None, init=False)
     cancel_requested: bool = field(default=False, init=False)
 
-    def cancel(self, reason: CancelReason) -> None:
-        """Tell the run to stop."""
+    @property
+    def reason(self) -> CancelReason | None:
+        """Why it was told to stop first, if it was."""
+        return None if self.stop is None else self.stop.reason
+
+    def cancel(self, reason: CancelReason, *, words: str | None = None, grace: timedelta | None = None) -> None:
+        """Tell the run to stop; see ``StopRequest``."""
         if reason is CancelReason.USER:
             self.cancel_requested = True
-        if self.reason is None:
-            self.reason = reason
+        if self.stop is None:
+            self.stop = StopRequest(reason, words, grace)
             self.scope.cancel(reason.value)
             self.patience.hurry()
 
