@@ -81,7 +81,10 @@ class InvalidArguments(DocketError, TypeError):
 
 
 class NotSerializable(DocketError, TypeError):
-    """A value could not be pickled. Nothing was scheduled; for a result, the run is recorded as failed."""
+    """A value could not be pickled. Nothing was scheduled; for a result, the run is recorded as failed.
+
+    So it is where a value that a body asks for cannot be sent to its process.
+    """
 
 
 class PayloadTooLarge(DocketError, ValueError):
@@ -184,6 +187,26 @@ class TaskTimeout(DocketError, TimeoutError):
 
 class CleanupTimeout(DocketError, TimeoutError):
     """A dependency of a run or of a worker took too long to close, or a handler to return."""
+
+
+class WorkerProcessDied(DocketError):
+    """The process that ran the body of a task has ended before the body had: it crashed, left, or was killed.
+
+    ``exit_code`` is what it has left with, and ``signal`` the number of what has killed it; one of them is ``None``, or
+    both where that is not known. The next run gets another process.
+    """
+
+    def __init__(self, task: str, code: int | None = None, detail: str = "") -> None:
+        self.exit_code = None if code is None or code < 0 else code
+        self.signal = None if code is None or code >= 0 else -code
+        how = f"has exited with code {code}" if self.signal is None else f"was killed by signal {self.signal}"
+        if code is None:
+            how = "is gone"
+        super().__init__(f"the process for task {task!r} {how}{': ' if detail else ''}{detail}")
+        self._made_from = (task, code, detail)
+
+    def __reduce__(self) -> tuple[type[WorkerProcessDied], tuple[str, int | None, str]]:
+        return type(self), self._made_from
 
 
 class StrayCancellation(DocketError):

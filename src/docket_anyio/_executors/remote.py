@@ -1,0 +1,56 @@
+"""Objects that stay with the worker and can be called from a process of its pool."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
+
+from attrs import field, frozen
+
+
+class Channel(Protocol):
+    """The way from a body in another process to its worker."""
+
+    async def call(self, target: int, method: str, arguments: tuple[object, ...]) -> Any:
+        """Call a method of an object, and return what it returns."""
+        ...
+
+
+_channel: Final[ContextVar[Channel]] = ContextVar("_channel")
+
+
+@contextmanager
+def connected(channel: Channel) -> Generator[None]:
+    """Let the handles that are unpickled inside the block call by this channel."""
+    token = _channel.set(channel)
+    try:
+        yield
+    finally:
+        _channel.reset(token)
+
+
+@frozen(eq=False)
+class Handle:
+    """Stands, in a process of the pool, for an object of the worker: one of a call's ``objects``, by its number."""
+
+    number: int
+    _through: Channel | None = field(default=None, kw_only=True, repr=False, alias="through")
+
+    async def call(self, method: str, *arguments: object) -> Any:
+        """Call a method of the object, and return what it returns.
+
+        Raises:
+            Exception: What the method raised.
+        """
+        if self._through is None:
+            raise RuntimeError("a handle is of use in another process only")
+        return await self._through.call(self.number, method, arguments)
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return _handle, (self.number,)
+
+
+def _handle(number: int) -> Handle:
+    return Handle(number, through=_channel.get(None))
