@@ -185,13 +185,7 @@ class Scheduler:
             await self.strikes.catch_up()
 
     def _span(self, name: str, execution: Execution[Any]) -> AbstractContextManager[Span]:
-        return self._telemetry.span_of_call(
-            name,
-            task=execution.function_name,
-            key=execution.key,
-            when=execution.when,
-            attempt=execution.attempt,
-        )
+        return self._telemetry.span_of_call(name, execution.function_name, execution.specific_labels())
 
     def _count(self, execution: Execution[Any], *, replace: bool, added: bool = True) -> None:
         task = execution.function_name

@@ -147,12 +147,8 @@ class LogInstrument(Instrument):
         return {**self._about, "docket.worker": worker}
 
     def _of_run(self, worker: str, delivery: Delivery, punctuality: float | None = None) -> dict[str, object]:
-        message = delivery.message
         return {
             **self._of_worker(worker),
-            "docket.task": message.task,
-            "docket.key": message.key,
-            "docket.when": message.when.isoformat(),
-            "docket.attempt": message.attempt,
+            **delivery.message.labels,
             **({} if punctuality is None else {"punctuality": punctuality}),
         }
