@@ -141,7 +141,7 @@ class Scheduler:
             span.set_attribute("docket.batch.stricken", len(stricken))
         return executions
 
-    async def _schedule_chunk(self, chunk: Sequence[_Prepared], *, replace: bool) -> None:  # noqa: ASYNC910 - private; the caller adds one
+    async def _schedule_chunk(self, chunk: Sequence[_Prepared], *, replace: bool) -> None:
         left = chunk
         while left := await self._schedule_unless_stale(left, replace=replace):
             await self.strikes.catch_up()
@@ -152,7 +152,7 @@ class Scheduler:
         """Schedule what is not struck. Return what was not, for there are strikes that are not known of yet."""
         tried = await self._spared(chunk)
         if not tried:
-            return []  # noqa: ASYNC910 - private; as above
+            return []
         messages = [(message, due) for _, message, due in tried]
         answers = await self.broker.queue.schedule_many(
             messages, replace=replace, last_strike=self.strikes.last, heard_since=self._heard_since()
@@ -171,7 +171,7 @@ class Scheduler:
     def _message(self, execution: Execution[Any]) -> tuple[TaskMessage, bool]:
         return execution.message(trace_headers()), execution.when <= self.broker.clock.now()
 
-    async def _spared(self, prepared: Sequence[_Prepared]) -> list[_Prepared]:  # noqa: ASYNC910 - private; the callers go on to wait
+    async def _spared(self, prepared: Sequence[_Prepared]) -> list[_Prepared]:
         """Return what is not struck, and tell the others so."""
         struck = [self._is_struck(execution) for execution, _, _ in prepared]
         if any(struck):
@@ -184,7 +184,7 @@ class Scheduler:
                 each[0].disposition = Disposition.STRUCK
             else:
                 spared.append(each)
-        return spared
+        return spared  # noqa: ASYNC910 - private; the callers go on to wait
 
     def _span(self, name: str, execution: Execution[Any]) -> AbstractContextManager[Span]:
         return self._telemetry.span_of_call(name, execution.function_name, execution.specific_labels())
