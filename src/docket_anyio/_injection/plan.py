@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Container, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -61,7 +62,7 @@ class Plan:
     around: Sequence[Placed] = ()
     _required: Sequence[str] = field(default=(), alias="required")
 
-    @property
+    @cached_property
     def opens(self) -> bool:
         """Whether anything has to be opened for a run."""
         return bool(self.made) or any(not isinstance(each, Marker) for _, each in (*self.wrapping, *self.around))

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import define, field
 
-from docket_anyio._model.admission import Deferred, Dropped, Parked
+from docket_anyio._model.admission import Deferred, Dropped, NotAdmitted, Parked
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, DropReason
 from docket_anyio._model.outcome import Failed, LeaseLost, Outcome, TimedOut
@@ -34,7 +34,7 @@ def _call(delivery: Delivery) -> str:
 
 def _followed_by(outcome: Outcome, settlement: Settlement) -> tuple[str, str]:
     """Return the arrow of what was recorded, and a remark."""
-    if isinstance(outcome, Deferred | Dropped | Parked):
+    if isinstance(outcome, NotAdmitted):
         return ("✗" if isinstance(outcome, Dropped) else "⏳"), f" ({outcome.reason})"
     match settlement:
         case Finish(state=ExecutionState.CANCELLED):
@@ -147,12 +147,8 @@ class LogInstrument(Instrument):
         return {**self._about, "docket.worker": worker}
 
     def _of_run(self, worker: str, delivery: Delivery, punctuality: float | None = None) -> dict[str, object]:
-        message = delivery.message
         return {
             **self._of_worker(worker),
-            "docket.task": message.task,
-            "docket.key": message.key,
-            "docket.when": message.when.isoformat(),
-            "docket.attempt": message.attempt,
+            **delivery.message.labels,
             **({} if punctuality is None else {"punctuality": punctuality}),
         }
