@@ -50,6 +50,12 @@ async def running(docket: Docket, **options: Any) -> AsyncGenerator[Worker]:
         worker.stop()
 
 
+async def run_all(docket: Docket, **options: Any) -> None:
+    """Run what there is, by a worker that ends when nothing is left to do."""
+    async with Worker(docket, **options) as worker:
+        await worker.run_until_finished()
+
+
 async def keys_of(docket: Docket) -> list[str]:
     async with docket.redis() as redis:
         return sorted([key.decode() async for key in redis.scan_iter(match=f"{docket.name}:*")])

@@ -16,7 +16,7 @@ from docket_anyio.abc import Delivery, Instrument
 from docket_anyio.dependencies import Dependency, Depends
 from docket_anyio.exceptions import CleanupTimeout
 from tests.clocks import Stopwatch, virtual_time
-from tests.dockets import running
+from tests.dockets import run_all, running
 from tests.worker.diary import Diary, diary, first, last
 
 
@@ -28,11 +28,6 @@ class Reports(Instrument):
 
     def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
         self.told.append((hook, repr(error)))
-
-
-async def run_all(docket: Docket, **options: Any) -> None:
-    async with Worker(docket, **options) as worker:
-        await worker.run_until_finished()
 
 
 @pytest.fixture

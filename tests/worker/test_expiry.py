@@ -24,7 +24,7 @@ from docket_anyio.abc import Delivery, DropReason, Instrument
 from docket_anyio.exceptions import DocketError, ExecutionExpired, InvalidSetting, InvalidTime, NotHonoured
 from tests.clocks import virtual_time
 from tests.conftest import Store
-from tests.dockets import contents, open_docket, running
+from tests.dockets import contents, open_docket, run_all, running
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
@@ -35,11 +35,6 @@ async def give(value: str) -> str:
 
 def now(docket: Docket) -> datetime:
     return docket.broker.clock.now()
-
-
-async def run_all(docket: Docket) -> None:
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
 
 
 async def assert_expired(execution: Execution[str]) -> None:

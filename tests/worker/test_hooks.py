@@ -9,7 +9,7 @@ import anyio
 import pytest
 from attrs import define, field
 
-from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Perpetual, Retry, Worker
+from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Perpetual, Retry
 from docket_anyio.abc import Delivery, Instrument
 from docket_anyio.dependencies import (
     CancellationHandler,
@@ -23,7 +23,7 @@ from docket_anyio.dependencies import (
 )
 from docket_anyio.exceptions import InvalidTask, TaskFailed, TaskTimeout
 from tests.clocks import Stopwatch, virtual_time
-from tests.dockets import running
+from tests.dockets import run_all, running
 
 
 @define(eq=False)
@@ -64,11 +64,6 @@ class Reports(Instrument):
 
     def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
         self.told.append((hook, repr(error)))
-
-
-async def run_all(docket: Docket, **options: Any) -> None:
-    async with Worker(docket, **options) as worker:
-        await worker.run_until_finished()
 
 
 # --- failure ------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from docket_anyio.dependencies import (
     Timeout,
 )
 from docket_anyio.exceptions import InvalidTask, TaskTimeout
+from tests.dockets import run_all
 
 
 @define
@@ -29,11 +30,6 @@ class Reports(Instrument):
 
     def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
         self.told.append((hook, repr(error)))
-
-
-async def run_all(docket: Docket, **options: Any) -> None:
-    async with Worker(docket, **options) as worker:
-        await worker.run_until_finished()
 
 
 # --- middleware ---------------------------------------------------------------------------------------------------

@@ -12,15 +12,10 @@ import pytest
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from docket_anyio import Docket, Execution, ExecutionState, Retry, Worker
+from docket_anyio import Docket, Execution, ExecutionState, Retry
 from docket_anyio.dependencies import Dependency, Depends, ExecutionTasks, Middleware, Runtime, Timeout
 from docket_anyio.exceptions import InvalidTask, TaskTimeout
-from tests.dockets import running
-
-
-async def run_all(docket: Docket, **options: Any) -> None:
-    async with Worker(docket, **options) as worker:
-        await worker.run_until_finished()
+from tests.dockets import run_all, running
 
 
 async def test_the_run_ends_when_all_has_ended(docket: Docket) -> None:
