@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from docket_anyio import Disposition, Docket, ExecutionCancelled, ExecutionState, Worker
+from docket_anyio import Disposition, Docket, ExecutionCancelled, ExecutionState
 from tests.conftest import Store
-from tests.dockets import contents, keys_of, leaks, open_docket, running
+from tests.dockets import contents, keys_of, leaks, open_docket, run_all, running
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -55,8 +55,7 @@ async def test_the_keys_are_free_again(docket: Docket) -> None:
     again = [await docket.add(send, key=key)(3) for key in ("now", "later")]
     assert {each.disposition for each in again} == {Disposition.SCHEDULED}
     assert [each.generation for each in again] == [2, 2]
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert [await each.get_result() for each in again] == [3, 3]
 
 
@@ -93,8 +92,7 @@ async def test_what_runs_is_taken_over_when_its_worker_dies_after_a_clear(docket
         (delivery,) = await intake.claim(1, wait=SECOND)
         await broker.queue.start(delivery, "dead", broker.clock.now())
     assert await docket.clear() == 0
-    async with Worker(docket, redelivery_timeout=timedelta(milliseconds=100)) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, redelivery_timeout=timedelta(milliseconds=100))
     assert await execution.get_result() == 7
 
 

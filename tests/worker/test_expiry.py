@@ -18,7 +18,6 @@ from docket_anyio import (
     ExecutionState,
     Perpetual,
     Retry,
-    Worker,
 )
 from docket_anyio.abc import Delivery, DropReason, Instrument
 from docket_anyio.exceptions import DocketError, ExecutionExpired, InvalidSetting, InvalidTime, NotHonoured
@@ -64,8 +63,7 @@ async def test_what_waited_for_too_long_is_not_run(docket: Docket, caplog: pytes
     recorder = Recorder()
     execution = await docket.add(give, expires=timedelta(milliseconds=1))("value")
     await anyio.sleep(0.01)
-    async with Worker(docket, instruments=[recorder]) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, instruments=[recorder])
     await assert_expired(execution)
     assert recorder.dropped == [DropReason.EXPIRED]
     assert f"give{{{execution.key}}} (expired)" in caplog.text

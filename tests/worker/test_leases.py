@@ -10,7 +10,7 @@ import pytest
 from docket_anyio import Docket, Worker
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
-from tests.dockets import running
+from tests.dockets import run_all, running
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -39,8 +39,7 @@ async def test_what_a_dead_worker_held_is_delivered_again_after_its_lease(docket
     executions = [await docket.add(echo)(number) for number in range(5)]
     await claim_as(docket, "dead", 5)
     watch = Stopwatch()
-    async with Worker(docket, redelivery_timeout=MINUTE) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, redelivery_timeout=MINUTE)
     assert 60 <= watch.seconds() <= 60 + 15 * 1.25 + 1
     assert [await execution.get_result() for execution in executions] == list(range(5))
 
@@ -62,8 +61,7 @@ async def test_a_run_of_a_dead_worker_is_started_anew(docket: Docket) -> None:
     async with docket.redis() as redis:
         await redis.hset(f"{docket.name}:runs:one", mapping={"state": "running", "worker": "dead"})
         await redis.hdel(f"{docket.name}:runs:one", "known", "stream_id")
-    async with Worker(docket, name="alive", redelivery_timeout=MINUTE) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, name="alive", redelivery_timeout=MINUTE)
     assert await execution.get_result() == "value"
     assert execution.worker == "alive"
 
@@ -82,8 +80,7 @@ async def test_redeliveries_take_no_more_slots_than_there_are(docket: Docket) ->
     for _ in range(7):
         await docket.add(count)()
     await claim_as(docket, "dead", 7)
-    async with Worker(docket, concurrency=2, redelivery_timeout=MINUTE) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, concurrency=2, redelivery_timeout=MINUTE)
     assert most == 2
 
 

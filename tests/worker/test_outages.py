@@ -14,7 +14,7 @@ from attrs import define, field
 from docket_anyio import Docket, Execution, ExecutionCancelled, Worker
 from docket_anyio.exceptions import RedisRefused, RedisUnavailable
 from tests.conftest import StartRedis, Store
-from tests.dockets import open_docket, running
+from tests.dockets import open_docket, run_all, running
 from tests.worker.flaky import FlakyRedis, flaky_redis
 
 SOON = {"reconnection_delay": timedelta(milliseconds=50), "redelivery_timeout": timedelta(milliseconds=800)}
@@ -107,8 +107,7 @@ async def test_a_waiter_outlives_its_connection(anyio_backend: object, start_red
                 await anyio.sleep(0.05)
                 await kill_connections(server.url)
                 await anyio.sleep(0.05)
-                async with Worker(docket) as worker:
-                    await worker.run_until_finished()
+                await run_all(docket)
     assert found == ["value"]
 
 

@@ -12,7 +12,7 @@ from docket_anyio.abc import Delivery, DropReason, Instrument
 from docket_anyio.exceptions import ExecutionExpired, NotHonoured
 from tests.clocks import virtual_time
 from tests.conftest import Store
-from tests.dockets import leaks, open_docket, running
+from tests.dockets import leaks, open_docket, run_all, running
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
@@ -191,8 +191,7 @@ async def test_a_worker_that_stops_meanwhile_leaves_nothing_behind(docket: Docke
         assert (await redis.xpending(docket.stream_key, docket.worker_group_name))["pending"] == 0
     assert (await docket.snapshot()).workers == []
     await docket.resume()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == "value"
 
 

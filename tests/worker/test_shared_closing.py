@@ -15,7 +15,7 @@ from docket_anyio import Docket, ExecutionState, Worker
 from docket_anyio.dependencies import Shared, SharedContext, resolved_dependencies
 from docket_anyio.exceptions import CleanupTimeout
 from tests.clocks import Stopwatch, virtual_time
-from tests.dockets import running
+from tests.dockets import run_all, running
 from tests.worker.diary import Diary, diary
 
 
@@ -83,8 +83,7 @@ async def test_a_task_group_that_all_runs_share(docket: Docket) -> None:
         return "now"
 
     execution = await docket.add(body)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == "now"
     assert told == ["later"]
 

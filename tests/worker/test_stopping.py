@@ -19,7 +19,7 @@ from docket_anyio import Docket, ExecutionState, Retry, Worker
 from docket_anyio.exceptions import InvalidSetting
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
-from tests.dockets import leaks, open_docket, running
+from tests.dockets import leaks, open_docket, run_all, running
 
 NO_TIME, SHORT, MINUTE = timedelta(0), timedelta(milliseconds=50), timedelta(minutes=1)
 
@@ -104,8 +104,7 @@ async def test_what_still_runs_after_the_grace_goes_back_into_the_queue(docket: 
     async with docket.redis() as redis:
         ((_, message),) = await redis.xrange(f"{docket.name}:stream")
         assert (message[b"attempt"], message[b"generation"]) == (b"1", b"1")
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == 2
 
 
@@ -401,8 +400,7 @@ async def test_a_host_that_is_cancelled_while_the_worker_starts(docket: Docket) 
             for _ in range(checkpoints):
                 await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
 
 
 async def test_a_native_cancellation_of_the_host(docket: Docket, anyio_backend_name: str) -> None:
