@@ -19,11 +19,12 @@ from docket_anyio import (
     Perpetual,
     Retry,
 )
-from docket_anyio.abc import Delivery, DropReason, Instrument
+from docket_anyio.abc import DropReason
 from docket_anyio.exceptions import DocketError, ExecutionExpired, InvalidSetting, InvalidTime, NotHonoured
 from tests.clocks import virtual_time
 from tests.conftest import Store
 from tests.dockets import contents, open_docket, run_all, running
+from tests.worker.instruments import Drops
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
@@ -44,14 +45,6 @@ async def assert_expired(execution: Execution[str]) -> None:
     assert execution.started_at is None
 
 
-class Recorder(Instrument):
-    def __init__(self) -> None:
-        self.dropped: list[DropReason] = []
-
-    def delivery_dropped(self, worker: str, delivery: Delivery, reason: DropReason) -> None:
-        self.dropped.append(reason)
-
-
 async def test_what_is_run_in_time_gives_its_result(docket: Docket) -> None:
     execution = await docket.add(give, expires=HOUR)("value")
     await run_all(docket)
@@ -60,12 +53,12 @@ async def test_what_is_run_in_time_gives_its_result(docket: Docket) -> None:
 
 async def test_what_waited_for_too_long_is_not_run(docket: Docket, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    recorder = Recorder()
+    drops = Drops()
     execution = await docket.add(give, expires=timedelta(milliseconds=1))("value")
     await anyio.sleep(0.01)
-    await run_all(docket, instruments=[recorder])
+    await run_all(docket, instruments=[drops])
     await assert_expired(execution)
-    assert recorder.dropped == [DropReason.EXPIRED]
+    assert drops.reasons == [DropReason.EXPIRED]
     assert f"give{{{execution.key}}} (expired)" in caplog.text
 
 

@@ -130,9 +130,7 @@ async def test_one_that_nobody_wants_is_not_made(docket: Docket) -> None:
     assert await execution.get_result() == "other"
 
 
-async def test_it_may_need_others_and_is_closed_before_them(docket: Docket) -> None:
-    notes = Diary()
-
+async def test_it_may_need_others_and_is_closed_before_them(docket: Docket, notes: Diary) -> None:
     @asynccontextmanager
     async def settings() -> AsyncGenerator[str]:
         async with notes.slow_page("settings") as page:
@@ -228,9 +226,7 @@ async def test_a_retry_tries_again_to_make_it(docket: Docket) -> None:
     assert await execution.get_result() == "pool at attempt 3"
 
 
-async def test_one_that_fails_to_close_ends_the_worker_with_its_error(docket: Docket) -> None:
-    notes = Diary()
-
+async def test_one_that_fails_to_close_ends_the_worker_with_its_error(docket: Docket, notes: Diary) -> None:
     @asynccontextmanager
     async def first() -> AsyncGenerator[str]:
         async with notes.slow_page("first") as page:

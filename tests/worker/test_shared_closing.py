@@ -16,13 +16,11 @@ from docket_anyio.dependencies import Shared, SharedContext, resolved_dependenci
 from docket_anyio.exceptions import CleanupTimeout
 from tests.clocks import Stopwatch, virtual_time
 from tests.dockets import run_all, running
-from tests.worker.diary import Diary, diary
+from tests.worker.diary import Diary
 
 
-async def test_it_is_closed_after_the_last_run(docket: Docket) -> None:
+async def test_it_is_closed_after_the_last_run(docket: Docket, notes: Diary) -> None:
     """Also where the worker is told to cancel what runs."""
-    notes = Diary()
-    diary.set(notes)
 
     @asynccontextmanager
     async def pool() -> AsyncGenerator[str]:
@@ -43,9 +41,7 @@ async def test_it_is_closed_after_the_last_run(docket: Docket) -> None:
     assert execution.state is ExecutionState.QUEUED
 
 
-async def test_it_is_closed_where_the_worker_is_cancelled(docket: Docket) -> None:
-    notes = Diary()
-
+async def test_it_is_closed_where_the_worker_is_cancelled(docket: Docket, notes: Diary) -> None:
     @asynccontextmanager
     async def pool() -> AsyncGenerator[str]:
         async with anyio.create_task_group(), notes.slow_page("pool"):
