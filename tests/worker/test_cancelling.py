@@ -8,24 +8,15 @@ from typing import Any
 
 import anyio
 import pytest
-from attrs import define, field
 
 from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Retry, Timeout
 from docket_anyio.exceptions import InvalidTask, NotOpen, StrayCancellation, TaskTimeout
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
 from tests.dockets import open_docket, running
+from tests.stage import Stage
 
 SHORT, LONG, HOUR = timedelta(milliseconds=20), timedelta(minutes=1), timedelta(hours=1)
-
-
-@define
-class Stage:
-    """What the bodies of these tests and the tests tell each other."""
-
-    started: anyio.Event = field(factory=anyio.Event)
-    go_on: anyio.Event = field(factory=anyio.Event)
-    runs: int = 0
 
 
 async def cancelled(execution: Execution[Any]) -> bool:
@@ -104,12 +95,7 @@ async def test_a_cancelled_task_stays_cancelled_in_its_clean_up(docket: Docket) 
 
 async def test_a_cancel_reaches_the_worker_from_another_docket(docket: Docket, store: Store) -> None:
     stage = Stage()
-
-    async def body() -> None:
-        stage.started.set()
-        await anyio.sleep_forever()
-
-    execution = await docket.add(body, key="one")()
+    execution = await docket.add(stage.hang, key="one")()
     async with running(docket), open_docket(store) as other:
         await stage.started.wait()
         await other.cancel("one")

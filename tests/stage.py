@@ -1,0 +1,34 @@
+"""What a test and the bodies of its tasks tell each other."""
+
+from __future__ import annotations
+
+import anyio
+from attrs import define, field
+
+
+@define(eq=False)
+class Stage:
+    """How far a body has come; and the bodies that many tests want, to be added as ``stage.perform``."""
+
+    started: anyio.Event = field(factory=anyio.Event)
+    go_on: anyio.Event = field(factory=anyio.Event)
+    ended: anyio.Event = field(factory=anyio.Event)
+    runs: int = 0
+
+    async def perform(self) -> str:
+        """Ends when the test says so."""
+        self.runs += 1
+        self.started.set()
+        await self.go_on.wait()
+        return "finished"
+
+    async def linger(self) -> str:
+        """Ends by itself, and soon."""
+        self.started.set()
+        await anyio.sleep(0.05)
+        return "finished"
+
+    async def hang(self) -> None:
+        """Ends only where it is told to."""
+        self.started.set()
+        await anyio.sleep_forever()
