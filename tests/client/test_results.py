@@ -344,15 +344,15 @@ async def test_a_timeout_of_the_task_is_no_timeout_of_the_wait(docket: Docket) -
 # --- waiting ------------------------------------------------------------------------------------------------------
 
 
+async def keep_result(execution: Execution[str], found: list[str]) -> None:
+    found.append(await execution.get_result())
+
+
 async def test_waiting_before_it_runs(docket: Docket) -> None:
     execution = await docket.add(give)("value")
     found: list[str] = []
-
-    async def wait() -> None:
-        found.append(await execution.get_result())
-
     async with anyio.create_task_group() as group:
-        group.start_soon(wait)
+        group.start_soon(keep_result, execution, found)
         await anyio.wait_all_tasks_blocked()
         assert found == []
         await run_all(docket)
@@ -362,13 +362,9 @@ async def test_waiting_before_it_runs(docket: Docket) -> None:
 async def test_many_wait_for_one(docket: Docket) -> None:
     execution = await docket.add(give)("value")
     found: list[str] = []
-
-    async def wait() -> None:
-        found.append(await execution.get_result())
-
     async with anyio.create_task_group() as group:
         for _ in range(300):
-            group.start_soon(wait)
+            group.start_soon(keep_result, execution, found)
         await anyio.lowlevel.checkpoint()
         await run_all(docket)
     assert found == ["value"] * 300
@@ -390,15 +386,11 @@ async def test_many_wait_for_many(docket: Docket) -> None:
 async def test_a_waiter_that_gives_up_disturbs_no_other(docket: Docket) -> None:
     execution = await docket.add(give)("value")
     found: list[str] = []
-
-    async def wait() -> None:
-        found.append(await execution.get_result())
-
     async with anyio.create_task_group() as group:
-        group.start_soon(wait)
+        group.start_soon(keep_result, execution, found)
         async with anyio.create_task_group() as impatient:
             for _ in range(20):
-                impatient.start_soon(wait)
+                impatient.start_soon(keep_result, execution, found)
             await anyio.wait_all_tasks_blocked()
             impatient.cancel_scope.cancel()
         await run_all(docket)
@@ -430,12 +422,8 @@ async def test_waiting_over_a_retry(docket: Docket) -> None:
 async def test_garbage_on_the_channel_is_passed_over(docket: Docket) -> None:
     execution = await docket.add(give, key="one")("value")
     found: list[str] = []
-
-    async def wait() -> None:
-        found.append(await execution.get_result())
-
     async with anyio.create_task_group() as group:
-        group.start_soon(wait)
+        group.start_soon(keep_result, execution, found)
         async with docket.redis() as redis:
             with anyio.fail_after(2):
                 while not await redis.publish(f"{docket.name}:state:one", b"garbage"):  # noqa: ASYNC110
