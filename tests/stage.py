@@ -20,6 +20,7 @@ class Stage:
         self.runs += 1
         self.started.set()
         await self.go_on.wait()
+        self.ended.set()
         return "finished"
 
     async def linger(self) -> str:
@@ -31,4 +32,21 @@ class Stage:
     async def hang(self) -> None:
         """Ends only where it is told to."""
         self.started.set()
-        await anyio.sleep_forever()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.ended.set()
+
+
+@define(eq=False)
+class Crowd:
+    """How many are in one place, and how many were at most."""
+
+    now: int = 0
+    most: int = 0
+
+    async def stay(self, seconds: float) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await anyio.sleep(seconds)
+        self.now -= 1

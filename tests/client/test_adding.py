@@ -10,10 +10,11 @@ from uuid import UUID
 import anyio
 import pytest
 
-from docket_anyio import Disposition, Docket, Execution, ExecutionState, Worker
+from docket_anyio import Disposition, Docket, Execution, ExecutionState
 from tests.client.collections_of_tasks import greet, shout
 from tests.conftest import Store
-from tests.dockets import contents, open_docket, run_all
+from tests.dockets import contents, open_docket, run_all, running
+from tests.stage import Stage
 
 SOON, HOUR = timedelta(milliseconds=50), timedelta(hours=1)
 
@@ -67,22 +68,14 @@ async def test_a_waiting_key_is_added_once(docket: Docket, when: timedelta | Non
 
 
 async def test_a_running_key_is_not_added(docket: Docket) -> None:
-    started, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> str:
-        started.set()
-        await go_on.wait()
-        return "first"
-
-    first = await docket.add(wait, key="one")()
-    async with Worker(docket) as worker, anyio.create_task_group() as group:
-        await group.start(worker.run_forever)
-        await started.wait()
+    stage = Stage()
+    first = await docket.add(stage.perform, key="one")()
+    async with running(docket):
+        await stage.started.wait()
         second = await docket.add(add_up, key="one")(1)
         assert second.disposition is Disposition.ALREADY_SCHEDULED
-        go_on.set()
-        assert await first.get_result() == await second.get_result() == "first"
-        worker.stop()
+        stage.go_on.set()
+        assert await first.get_result() == await second.get_result() == "finished"
 
 
 async def test_a_key_can_be_used_again_after_the_end(docket: Docket) -> None:
@@ -306,8 +299,7 @@ async def test_a_handle_is_brought_up_to_date(docket: Docket) -> None:
     execution = await docket.add(wait)()
     await execution.sync()
     assert execution.state is ExecutionState.QUEUED
-    async with Worker(docket, name="W") as worker, anyio.create_task_group() as group:
-        await group.start(worker.run_forever)
+    async with running(docket, name="W"):
         await started.wait()
         await execution.sync()
         assert (execution.state, execution.worker) == (ExecutionState.RUNNING, "W")
@@ -316,7 +308,6 @@ async def test_a_handle_is_brought_up_to_date(docket: Docket) -> None:
         go_on.set()
         with pytest.raises(ValueError, match="no"):
             await execution.get_result()
-        worker.stop()
     await execution.sync()
     assert (execution.state, execution.error) == (ExecutionState.FAILED, "ValueError: no")
     assert execution.completed_at is not None

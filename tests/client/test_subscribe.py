@@ -20,6 +20,7 @@ from tests.conftest import Store
 from tests.dockets import open_docket, running
 from tests.redis.proxy import Proxy, open_proxy
 from tests.servers import RedisServer
+from tests.stage import Stage
 
 SCHEDULED, QUEUED, RUNNING = ExecutionState.SCHEDULED, ExecutionState.QUEUED, ExecutionState.RUNNING
 COMPLETED, FAILED, CANCELLED = ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.CANCELLED
@@ -244,18 +245,13 @@ async def test_the_end_of_a_run_is_not_the_end_of_a_perpetual_task(docket: Docke
 
 
 async def test_the_end_of_a_replaced_run_is_not_the_end(docket: Docket) -> None:
-    started, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        started.set()
-        await go_on.wait()
-
+    stage = Stage()
     async with running(docket):
-        execution = await docket.add(wait, key="one")()
-        await started.wait()
+        execution = await docket.add(stage.perform, key="one")()
+        await stage.started.wait()
         async with followed(execution) as found:
             await docket.replace(give, when=datetime.now(UTC) + HOUR, key="one")("value")
-            go_on.set()
+            stage.go_on.set()
             await until_told(lambda: COMPLETED in states(found))
             await docket.cancel("one")
     assert states(found)[:3] == [RUNNING, SCHEDULED, COMPLETED]
@@ -263,15 +259,10 @@ async def test_the_end_of_a_replaced_run_is_not_the_end(docket: Docket) -> None:
 
 
 async def test_a_running_task_that_is_cancelled(docket: Docket) -> None:
-    started = anyio.Event()
-
-    async def wait() -> None:
-        started.set()
-        await anyio.sleep_forever()
-
+    stage = Stage()
     async with running(docket):
-        execution = await docket.add(wait, key="one")()
-        await started.wait()
+        execution = await docket.add(stage.hang, key="one")()
+        await stage.started.wait()
         async with followed(execution) as found:
             await docket.cancel("one")
     assert states(found) == [RUNNING, CANCELLED]

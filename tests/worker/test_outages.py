@@ -174,23 +174,15 @@ async def test_a_worker_goes_on_when_everything_was_flushed(anyio_backend: objec
 
 async def test_a_request_to_stop_that_nobody_heard_is_found(anyio_backend: object, start_redis: StartRedis) -> None:
     stage = Stage()
-
-    async def body() -> None:
-        stage.started.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            stage.go_on.set()
-
     with start_redis() as server:
         async with Docket("d", server.url) as docket:
-            execution = await docket.add(body, key="one")()
+            execution = await docket.add(stage.hang, key="one")()
             async with running(docket, **SOON), docket.redis() as redis:
                 await stage.started.wait()
                 await redis.client_kill_filter(_type="pubsub")
                 await docket.cancel("one")
                 with anyio.fail_after(3):
-                    await stage.go_on.wait()
+                    await stage.ended.wait()
                 with pytest.raises(ExecutionCancelled):
                     await patient_result(execution)
 
