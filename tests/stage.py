@@ -37,6 +37,14 @@ class Stage:
         finally:
             self.ended.set()
 
+    async def hang_once(self) -> int:
+        """Ends by itself from its second run on, and says which it was."""
+        self.runs += 1
+        self.started.set()
+        if self.runs == 1:
+            await anyio.sleep_forever()
+        return self.runs
+
 
 @define(eq=False)
 class Crowd:

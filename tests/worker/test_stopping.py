@@ -65,15 +65,7 @@ async def test_a_stopped_worker_claims_nothing_more(docket: Docket) -> None:
 @virtual_time
 async def test_what_still_runs_after_the_grace_goes_back_into_the_queue(docket: Docket) -> None:
     stage = Stage()
-
-    async def body() -> int:
-        stage.runs += 1
-        stage.started.set()
-        if stage.runs == 1:
-            await anyio.sleep_forever()
-        return stage.runs
-
-    execution = await docket.add(body)()
+    execution = await docket.add(stage.hang_once)()
     async with hosted(docket, grace=MINUTE) as worker:
         await stage.started.wait()
         watch = Stopwatch()
@@ -102,21 +94,13 @@ async def test_with_no_grace_it_goes_back_at_once(docket: Docket) -> None:
 
 async def test_what_was_handed_back_runs_elsewhere(docket: Docket) -> None:
     stage = Stage()
-
-    async def body() -> str:
-        stage.runs += 1
-        stage.started.set()
-        if stage.runs == 1:
-            await anyio.sleep_forever()
-        return "elsewhere"
-
-    execution = await docket.add(body)()
+    execution = await docket.add(stage.hang_once)()
     async with hosted(docket, name="A") as first:
         await stage.started.wait()
         async with running(docket, name="B"):
             first.stop(grace=NO_TIME)
             with anyio.fail_after(3):
-                assert await execution.get_result() == "elsewhere"
+                assert await execution.get_result() == 2
     assert execution.worker == "B"
 
 
