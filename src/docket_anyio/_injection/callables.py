@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
+from typing import Any
 
 from docket_anyio.exceptions import InvalidTask
 
