@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 
-from anyio import current_effective_deadline, get_cancelled_exc_class
+from anyio import current_effective_deadline, current_time, get_cancelled_exc_class
+from anyio.lowlevel import checkpoint
 
+from docket_anyio._executors.stopping import BodyStopped
 from docket_anyio.exceptions import StrayCancellation
 
 
@@ -25,3 +27,20 @@ async def run_inline(
         if current_effective_deadline() == -inf:
             raise
         raise StrayCancellation("the body was cancelled from outside its scopes") from cancelled  # noqa: ASYNC104 - nobody's
+    except BodyStopped as stopped:
+        await _be_cancelled()
+        raise StrayCancellation("the body has stopped, and then there was no reason to any more") from stopped
+    except BaseExceptionGroup as several:
+        stopped_tasks, others = several.split(BodyStopped)
+        if stopped_tasks is None:
+            raise
+        if others is not None:
+            raise others from stopped_tasks
+        await _be_cancelled()
+        raise StrayCancellation("the body has stopped, and then there was no reason to any more") from several
+
+
+async def _be_cancelled() -> None:
+    """Let the scope that asked for it cancel this task: the cancellation of a deadline comes with a later turn."""
+    while current_effective_deadline() <= current_time():
+        await checkpoint()

@@ -37,6 +37,25 @@ class BodyRole(Dependency[T_co]):
     single = True
 
 
+class ExecutorRole(Dependency[T_co]):
+    """What decides where the body of a task runs. A task has one at most."""
+
+    single = True
+
+    @abstractmethod
+    def check_function(self, task: str, parameter: str, *, is_async: bool) -> None:
+        """Check that a function can run there.
+
+        Args:
+            task: The name of the task.
+            parameter: The parameter that asks for it.
+            is_async: Whether the function is an ``async def``.
+
+        Raises:
+            InvalidTask: It cannot.
+        """
+
+
 class FailureRole(Dependency[T_co]):
     """What decides what a failure is followed by. A task has one at most."""
 

@@ -18,6 +18,7 @@ class CancelReason(Enum):
     SHUTDOWN = "shutdown"
     LEASE_LOST = "lease lost"
     SLOT_LOST = "slot lost"
+    TIMEOUT = "timeout"
 
 
 @frozen

@@ -106,6 +106,12 @@ class LogInstrument(Instrument):
         extra = self._of_run(worker, delivery, self._punctuality.pop(delivery.receipt, None))
         _LOGGER.warning("✗ %s (not settled, it will be delivered again)", _call(delivery), extra=extra)
 
+    def run_still_running(self, worker: str, delivery: Delivery, *, since: timedelta) -> None:
+        """See ``Instrument``."""
+        extra = {**self._of_run(worker, delivery), "duration": since.total_seconds()}
+        line = "⏳ %s %s (still runs in its thread, so long after it was told to stop)"
+        _LOGGER.warning(line, _bracket(since), _call(delivery), extra=extra)
+
     def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:
         """See ``Instrument``."""
         if where == "worker":  # else there is a line for its end
