@@ -12,6 +12,7 @@ import pytest
 
 from docket_anyio import Docket, Worker
 from docket_anyio._model.extras import Extra
+from docket_anyio._redis.client import Redis
 from tests.conftest import Store
 
 PERMANENT = (
@@ -50,6 +51,12 @@ async def running(docket: Docket, **options: Any) -> AsyncGenerator[Worker]:
         worker.stop()
 
 
+async def run_all(docket: Docket, **options: Any) -> None:
+    """Run what there is, by a worker that ends when nothing is left to do."""
+    async with Worker(docket, **options) as worker:
+        await worker.run_until_finished()
+
+
 async def keys_of(docket: Docket) -> list[str]:
     async with docket.redis() as redis:
         return sorted([key.decode() async for key in redis.scan_iter(match=f"{docket.name}:*")])
@@ -57,22 +64,28 @@ async def keys_of(docket: Docket) -> list[str]:
 
 async def contents(docket: Docket) -> dict[str, Any]:
     """Everything that Redis holds of a docket."""
-    found: dict[str, Any] = {}
     async with docket.redis() as redis:
-        for key in await keys_of(docket):
-            match await redis.type(key):
-                case b"hash":
-                    found[key] = await redis.hgetall(key)
-                case b"stream":
-                    found[key] = await redis.xrange(key)
-                case b"zset":
-                    found[key] = await redis.zrange(key, 0, -1, withscores=True)
-                case b"set":
-                    found[key] = await redis.smembers(key)
-                case b"string":
-                    found[key] = await redis.get(key)
-                case kind:
-                    raise AssertionError(f"{key} is a {kind!r}")
+        found = await contents_under(redis, docket.name)
+    return {key.decode(): value for key, value in sorted(found.items())}
+
+
+async def contents_under(redis: Redis, prefix: str) -> dict[bytes, Any]:
+    """Everything that Redis holds under a prefix, as values that can be compared."""
+    found: dict[bytes, Any] = {}
+    async for key in redis.scan_iter(match=f"{prefix}:*"):
+        match await redis.type(key):
+            case b"hash":
+                found[key] = await redis.hgetall(key)
+            case b"stream":
+                found[key] = await redis.xrange(key)
+            case b"zset":
+                found[key] = await redis.zrange(key, 0, -1, withscores=True)
+            case b"set":
+                found[key] = await redis.smembers(key)
+            case b"string":
+                found[key] = await redis.get(key)
+            case kind:
+                raise AssertionError(f"{key!r} is a {kind!r}")
     return found
 
 

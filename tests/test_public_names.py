@@ -8,12 +8,12 @@ import docket_anyio
 from docket_anyio import abc, dependencies, exceptions, instrumentation, tasks
 
 NAMES = """
-    Agenda Annotation CallArgument ConcurrencyLimit Cooldown Cron CurrentDocket CurrentExecution CurrentWorker
-    CycleError Debounce Depends Disposition Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress
-    ExecutionState ExecutionTasks ExponentialRetry LiteralOperator Logged Operator Perpetual Progress ProgressEvent
-    RateLimit Restore Retry RunningExecution Shared StateEvent Strike StrikeInstruction StrikeList TaskArgument
-    TaskCall TaskCollection TaskFunction TaskKey TaskLogger Timeout Worker WorkerInfo __version__ compact_signature
-    get_signature testing
+    Agenda Annotation CallArgument CancelReason ConcurrencyLimit Cooldown Cron CurrentDocket CurrentExecution
+    CurrentWorker CycleError Debounce Depends Disposition Docket DocketSnapshot Execution ExecutionCancelled
+    ExecutionProgress ExecutionState ExecutionTasks ExponentialRetry LiteralOperator Logged Operator Perpetual
+    Progress ProgressEvent RateLimit Restore Retry RunningExecution Shared StateEvent StopRequest Strike
+    StrikeInstruction StrikeList TaskArgument TaskCall TaskCollection TaskFunction TaskKey TaskLogger Timeout Worker
+    WorkerInfo WorkerThread __version__ check_cancelled compact_signature get_signature testing
 """.split()
 
 EXCEPTIONS = """
@@ -57,7 +57,7 @@ def test_the_names_of_the_other_public_modules() -> None:
         ConcurrencyLimit Cooldown Cron CurrentDocket CurrentExecution CurrentWorker CycleError Debounce Dependency
         DependencyFunction Depends ExecutionTasks ExponentialRetry FailedDependency FailureHandler ForcedRetry Logged
         Middleware Perpetual Progress Provided Provider RateLimit Retry Runtime Shared SharedContext TaskArgument
-        TaskKey TaskLogger TaskOutcome Timeout _Depends _parameter_cache current_docket current_execution
+        TaskKey TaskLogger TaskOutcome Timeout WorkerThread _Depends _parameter_cache current_docket current_execution
         current_worker format_duration get_annotation_dependencies get_dependency_parameters
         get_single_dependency_of_type
         get_single_dependency_parameter_of_type resolved_dependencies validate_dependencies

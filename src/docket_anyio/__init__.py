@@ -22,6 +22,7 @@ from docket_anyio._client.signatures import get_signature as get_signature
 from docket_anyio._client.snapshot import DocketSnapshot as DocketSnapshot
 from docket_anyio._client.snapshot import RunningExecution as RunningExecution
 from docket_anyio._client.strike_list import StrikeList as StrikeList
+from docket_anyio._executors.stopping import check_cancelled as check_cancelled
 from docket_anyio._injection.annotations import Annotation as Annotation
 from docket_anyio._injection.annotations import Logged as Logged
 from docket_anyio._injection.functional import Depends as Depends
@@ -32,6 +33,8 @@ from docket_anyio._injection.shared import Shared as Shared
 from docket_anyio._model.events import ProgressEvent as ProgressEvent
 from docket_anyio._model.events import StateEvent as StateEvent
 from docket_anyio._model.lifecycle import ExecutionState as ExecutionState
+from docket_anyio._model.outcome import CancelReason as CancelReason
+from docket_anyio._model.outcome import StopRequest as StopRequest
 from docket_anyio._model.snapshot import WorkerInfo as WorkerInfo
 from docket_anyio._model.strikes import LiteralOperator as LiteralOperator
 from docket_anyio._model.strikes import Operator as Operator
@@ -48,6 +51,7 @@ from docket_anyio._policies.retry import ExponentialRetry as ExponentialRetry
 from docket_anyio._policies.retry import Retry as Retry
 from docket_anyio._policies.task_group import ExecutionTasks as ExecutionTasks
 from docket_anyio._policies.timeout import Timeout as Timeout
+from docket_anyio._policies.worker_thread import WorkerThread as WorkerThread
 from docket_anyio._worker.current import CurrentWorker as CurrentWorker
 from docket_anyio._worker.current import TaskLogger as TaskLogger
 from docket_anyio._worker.worker import Worker as Worker
@@ -58,6 +62,7 @@ __all__ = [
     "Agenda",
     "Annotation",
     "CallArgument",
+    "CancelReason",
     "ConcurrencyLimit",
     "Cooldown",
     "Cron",
@@ -88,6 +93,7 @@ __all__ = [
     "RunningExecution",
     "Shared",
     "StateEvent",
+    "StopRequest",
     "Strike",
     "StrikeInstruction",
     "StrikeList",
@@ -100,7 +106,9 @@ __all__ = [
     "Timeout",
     "Worker",
     "WorkerInfo",
+    "WorkerThread",
     "__version__",
+    "check_cancelled",
     "compact_signature",
     "get_signature",
     "testing",

@@ -85,6 +85,12 @@ class Instrument:
     def run_abandoned(self, worker: str, delivery: Delivery) -> None:
         """The worker ended before a run was settled; it is delivered again when its lease has run out."""
 
+    def run_still_running(self, worker: str, delivery: Delivery, *, since: timedelta) -> None:
+        """A body goes on in a thread although it was told to stop so long ago; told once, when its grace has passed.
+
+        It keeps its slot and its lease until it ends. It is settled later, or abandoned.
+        """
+
     def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:
         """The key was scheduled anew: seen by the ``worker`` before the run, ``on_complete``, or at a ``retry``.
 

@@ -21,6 +21,7 @@ from docket_anyio._model.message import Delivery, TaskMessage
 from docket_anyio._redis.client import connect
 from docket_anyio._redis.url import parse_url
 from tests.conftest import Store
+from tests.dockets import contents_under
 
 NOW = datetime(2026, 11, 22, 3, 50, 3, 727689, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -140,20 +141,7 @@ async def pending(broker: Broker) -> int:
 
 async def everything(broker: Broker) -> dict[bytes, Any]:
     """All that Redis holds of a docket, as bytes that can be compared."""
-    found: dict[bytes, Any] = {}
-    redis = broker.redis
-    async for key in redis.scan_iter(match=f"{broker.keys.prefix}:*"):
-        kind = await redis.type(key)
-        match kind:
-            case b"hash":
-                found[key] = await redis.hgetall(key)
-            case b"stream":
-                found[key] = await redis.xrange(key)
-            case b"zset":
-                found[key] = await redis.zrange(key, 0, -1, withscores=True)
-            case _:
-                found[key] = await redis.get(key)
-    return found
+    return await contents_under(broker.redis, broker.keys.prefix)
 
 
 @asynccontextmanager

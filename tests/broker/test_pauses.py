@@ -95,7 +95,7 @@ async def test_twice_is_once(broker: Broker) -> None:
 
 
 async def test_who_watches_is_told(broker: Broker) -> None:
-    async with broker.pauses.watch() as changes:
+    async with broker.events.watch_pauses() as changes:
         with anyio.fail_after(2):
             await pause(broker)
             await changes.wait()

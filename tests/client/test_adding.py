@@ -10,10 +10,11 @@ from uuid import UUID
 import anyio
 import pytest
 
-from docket_anyio import Disposition, Docket, Execution, ExecutionState, Worker
+from docket_anyio import Disposition, Docket, Execution, ExecutionState
 from tests.client.collections_of_tasks import greet, shout
 from tests.conftest import Store
-from tests.dockets import contents, open_docket
+from tests.dockets import contents, open_docket, run_all, running
+from tests.stage import Stage
 
 SOON, HOUR = timedelta(milliseconds=50), timedelta(hours=1)
 
@@ -22,14 +23,9 @@ async def add_up(a: int, b: int = 2, *more: int, factor: int = 1, **others: int)
     return (a + b + sum(more) + sum(others.values())) * factor
 
 
-async def work(docket: Docket) -> None:
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
-
-
 async def test_a_task_is_added_and_its_result_read(docket: Docket) -> None:
     execution = await docket.add(add_up)(1, 2, 3, factor=10, x=4)
-    await work(docket)
+    await run_all(docket)
     assert await execution.get_result() == 100
 
 
@@ -49,7 +45,7 @@ async def test_a_key_is_made_where_none_is_given(docket: Docket) -> None:
     first, second = await docket.add(add_up)(1), await docket.add(add_up)(2)
     assert UUID(first.key).version == UUID(second.key).version == 7
     assert first.key != second.key
-    await work(docket)
+    await run_all(docket)
 
 
 async def test_the_key_is_fixed_when_add_is_called(docket: Docket) -> None:
@@ -57,7 +53,7 @@ async def test_the_key_is_fixed_when_add_is_called(docket: Docket) -> None:
     first, second = await submission(1), await submission(2)
     assert first.key == second.key
     assert second.disposition is Disposition.ALREADY_SCHEDULED
-    await work(docket)
+    await run_all(docket)
 
 
 @pytest.mark.parametrize("when", [None, HOUR], ids=["queued", "scheduled"])
@@ -72,29 +68,21 @@ async def test_a_waiting_key_is_added_once(docket: Docket, when: timedelta | Non
 
 
 async def test_a_running_key_is_not_added(docket: Docket) -> None:
-    started, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> str:
-        started.set()
-        await go_on.wait()
-        return "first"
-
-    first = await docket.add(wait, key="one")()
-    async with Worker(docket) as worker, anyio.create_task_group() as group:
-        await group.start(worker.run_forever)
-        await started.wait()
+    stage = Stage()
+    first = await docket.add(stage.perform, key="one")()
+    async with running(docket):
+        await stage.started.wait()
         second = await docket.add(add_up, key="one")(1)
         assert second.disposition is Disposition.ALREADY_SCHEDULED
-        go_on.set()
-        assert await first.get_result() == await second.get_result() == "first"
-        worker.stop()
+        stage.go_on.set()
+        assert await first.get_result() == await second.get_result() == "finished"
 
 
 async def test_a_key_can_be_used_again_after_the_end(docket: Docket) -> None:
     for number in range(3):
         execution = await docket.add(add_up, key="one")(number)
         assert (execution.disposition, execution.generation) == (Disposition.SCHEDULED, number + 1)
-        await work(docket)
+        await run_all(docket)
         assert await execution.get_result() == number + 2
 
 
@@ -109,7 +97,7 @@ async def test_many_at_once_add_one(docket: Docket) -> None:
             group.start_soon(add, number)
     assert dispositions.count(Disposition.SCHEDULED) == 1
     assert dispositions.count(Disposition.ALREADY_SCHEDULED) == 49
-    await work(docket)
+    await run_all(docket)
 
 
 async def test_a_task_for_later_is_scheduled(docket: Docket) -> None:
@@ -124,7 +112,7 @@ async def test_a_task_for_the_past_is_due_now(docket: Docket) -> None:
     execution = await docket.add(add_up, when=datetime(2000, 1, 1, tzinfo=UTC), key="one")(1)
     await execution.sync()
     assert execution.state is ExecutionState.QUEUED
-    await work(docket)
+    await run_all(docket)
     assert await execution.get_result() == 3
 
 
@@ -140,7 +128,7 @@ async def test_a_time_in_any_zone(docket: Docket) -> None:
 @pytest.mark.parametrize("key", ["ünïcode 🎉", "a:b:c", "with\nline", 'qu"ote\\', "a*b?[c]", "nul\0", "x" * 5000])
 async def test_any_key_goes_all_the_way(docket: Docket, key: str) -> None:
     execution = await docket.add(add_up, when=datetime.now(UTC) + SOON, key=key)(1)
-    await work(docket)
+    await run_all(docket)
     assert await execution.get_result() == 3
     found = await docket.get_execution(key)
     assert found is not None
@@ -153,7 +141,7 @@ async def test_any_key_goes_all_the_way(docket: Docket, key: str) -> None:
 async def test_a_registered_task_is_added_by_name(docket: Docket) -> None:
     docket.register(add_up)
     execution: Execution[Any] = await docket.add("add_up")(1, b=1)
-    await work(docket)
+    await run_all(docket)
     assert await execution.get_result() == 2
 
 
@@ -162,7 +150,7 @@ async def test_a_task_under_other_names(docket: Docket) -> None:
     assert "add_up" not in docket.tasks
     execution = await docket.add("sum")(1)
     assert execution.function_name == "sum"
-    await work(docket)
+    await run_all(docket)
     assert await execution.get_result() == 3
 
 
@@ -173,7 +161,7 @@ async def test_a_decorated_function_is_a_task_and_still_a_function(docket: Docke
 
     assert await double(2) == 4
     execution = await docket.add("double")(4)
-    await work(docket)
+    await run_all(docket)
     assert await execution.get_result() == 8
 
 
@@ -181,7 +169,7 @@ async def test_adding_a_function_registers_it(docket: Docket) -> None:
     assert "add_up" not in docket.tasks
     await docket.add(add_up)(1)
     assert docket.tasks["add_up"] is add_up
-    await work(docket)
+    await run_all(docket)
 
 
 async def test_registering_twice_changes_nothing(docket: Docket) -> None:
@@ -194,7 +182,7 @@ async def test_a_collection_is_registered(docket: Docket) -> None:
     docket.register_collection("tests.client.collections_of_tasks:tasks")
     assert (docket.tasks["greet"], docket.tasks["shout"]) == (greet, shout)
     execution = await docket.add("shout")("hello")
-    await work(docket)
+    await run_all(docket)
     assert await execution.get_result() == "HELLO"
 
 
@@ -203,7 +191,7 @@ async def test_the_standard_tasks_are_there(docket: Docket) -> None:
     execution = await docket.add("fail")("on purpose")
     await docket.add("trace")("hello")
     await docket.add("sleep")(0.001)
-    await work(docket)
+    await run_all(docket)
     with pytest.raises(RuntimeError, match="on purpose"):
         await execution.get_result()
 
@@ -214,7 +202,7 @@ async def test_a_task_of_ones_own_takes_the_place_of_a_standard_one(docket: Dock
         return f"slept {seconds}"
 
     execution = await docket.add("sleep")(1000)
-    await work(docket)
+    await run_all(docket)
     assert await execution.get_result() == "slept 1000"
 
 
@@ -225,7 +213,7 @@ async def test_an_object_that_is_called_can_be_a_task(docket: Docket) -> None:
 
     docket.register(Adder(), names=["adder"])
     execution = await docket.add("adder")(1)
-    await work(docket)
+    await run_all(docket)
     assert await execution.get_result() == 2
 
 
@@ -240,7 +228,7 @@ async def test_a_method_can_be_a_task(docket: Docket) -> None:
     adder = Adder(5)
     execution = await docket.add(adder.add)(1)
     docket.register(adder.add)
-    await work(docket)
+    await run_all(docket)
     assert await execution.get_result() == 6
 
 
@@ -251,7 +239,7 @@ async def test_one_docket_adds_and_another_of_the_same_name_works(docket: Docket
     execution = await docket.add(add_up)(1)
     async with open_docket(store) as other:
         other.register(add_up)
-        await work(other)
+        await run_all(other)
     assert await execution.get_result() == 3
 
 
@@ -260,12 +248,12 @@ async def test_dockets_of_other_names_know_nothing_of_each_other(docket: Docket,
     async with open_docket(other_store) as other:
         mine, theirs = await docket.add(add_up, key="one")(1), await other.add(add_up, key="one")(10)
         assert theirs.disposition is Disposition.SCHEDULED
-        await work(docket)
+        await run_all(docket)
         assert await mine.get_result() == 3
         found = await other.get_execution("one")
         assert found is not None
         assert found.state is ExecutionState.QUEUED
-        await work(other)
+        await run_all(other)
         assert await theirs.get_result() == 12
 
 
@@ -279,7 +267,7 @@ async def test_an_execution_is_found_by_its_key(docket: Docket) -> None:
     assert (found.key, found.function, found.args, found.kwargs) == ("one", add_up, (1,), {"b": 5})
     assert (found.state, found.disposition) == (ExecutionState.QUEUED, Disposition.LOADED)
     assert found.when == pytest.approx(added.when, abs=timedelta(microseconds=10))
-    await work(docket)
+    await run_all(docket)
     assert await found.get_result() == 6
 
 
@@ -297,7 +285,7 @@ async def test_an_execution_of_a_task_that_is_not_known_here(docket: Docket, sto
         assert found.function_name == found.function.__name__ == "add_up"
         with pytest.raises(KeyError, match="no task is registered under the name 'add_up'"):
             await found.function(1)
-    await work(docket)
+    await run_all(docket)
 
 
 async def test_a_handle_is_brought_up_to_date(docket: Docket) -> None:
@@ -311,8 +299,7 @@ async def test_a_handle_is_brought_up_to_date(docket: Docket) -> None:
     execution = await docket.add(wait)()
     await execution.sync()
     assert execution.state is ExecutionState.QUEUED
-    async with Worker(docket, name="W") as worker, anyio.create_task_group() as group:
-        await group.start(worker.run_forever)
+    async with running(docket, name="W"):
         await started.wait()
         await execution.sync()
         assert (execution.state, execution.worker) == (ExecutionState.RUNNING, "W")
@@ -321,7 +308,6 @@ async def test_a_handle_is_brought_up_to_date(docket: Docket) -> None:
         go_on.set()
         with pytest.raises(ValueError, match="no"):
             await execution.get_result()
-        worker.stop()
     await execution.sync()
     assert (execution.state, execution.error) == (ExecutionState.FAILED, "ValueError: no")
     assert execution.completed_at is not None
@@ -335,7 +321,7 @@ async def test_a_handle_whose_record_is_gone(docket: Docket) -> None:
         await redis.delete(f"{docket.name}:runs:one")
     await execution.sync()
     assert (execution.state, execution.worker) == (ExecutionState.SCHEDULED, None)
-    await work(docket)
+    await run_all(docket)
 
 
 # --- cancelled callers --------------------------------------------------------------------------------------------
@@ -350,7 +336,7 @@ async def test_an_add_that_was_cancelled_can_be_repeated(docket: Docket) -> None
     await docket.add(add_up, key="one")(1)
     async with docket.redis() as redis:
         assert await redis.xlen(f"{docket.name}:stream") == 1
-    await work(docket)
+    await run_all(docket)
 
 
 async def _cancel_after(scope: anyio.CancelScope, checkpoints: int) -> None:
@@ -373,4 +359,4 @@ async def test_every_operation_is_a_checkpoint(docket: Docket, name: str) -> Non
         scope.cancel()
         await OPERATIONS[name](docket)
     assert scope.cancelled_caught
-    await work(docket)
+    await run_all(docket)

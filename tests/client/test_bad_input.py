@@ -26,7 +26,7 @@ from docket_anyio.exceptions import (
     UnknownTask,
 )
 from tests.conftest import StartRedis
-from tests.dockets import contents, running
+from tests.dockets import contents, run_all, running
 
 ZERO, SECOND, HOUR = timedelta(0), timedelta(seconds=1), timedelta(hours=1)
 
@@ -283,8 +283,7 @@ async def test_a_body_that_asks_for_a_time_that_is_none(docket: Docket, name: st
         ask(perpetual)
 
     execution = await docket.add(wish if name.startswith("retry") else repeat)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     with pytest.raises(error, match=words):
         await execution.get_result()
     assert len(policies) == (2 if name.startswith("retry") else 1)  # an error as any other, to be tried again

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 
 import docket_anyio
-from docket_anyio import Disposition, Docket, Execution, ExecutionState, Worker
+from docket_anyio import Disposition, Docket, Execution, ExecutionState
 from docket_anyio.dependencies import Retry, current_execution
 from docket_anyio.exceptions import (
     ExecutionCancelled,
@@ -23,7 +23,7 @@ from docket_anyio.exceptions import (
     TaskFailed,
 )
 from tests.conftest import Store
-from tests.dockets import open_docket
+from tests.dockets import open_docket, run_all
 
 HOUR = timedelta(hours=1)
 
@@ -168,8 +168,7 @@ async def test_it_is_scheduled(docket: Docket, how: str) -> None:
     assert (execution.state, later.state) == (ExecutionState.QUEUED, ExecutionState.SCHEDULED)
     assert await execution.schedule() is Disposition.ALREADY_SCHEDULED
     await docket.cancel("later")
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == "ann: hi"
 
 
@@ -342,8 +341,7 @@ async def test_the_execution_of_a_run_knows_its_message(docket: Docket) -> None:
         seen.append(current_execution.get())
 
     await docket.add(look, key="K")(5)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     [execution] = seen
     assert execution.docket is docket
     assert execution.message_id is not None
@@ -362,8 +360,7 @@ async def test_a_body_that_schedules_itself_anew(docket: Docket) -> None:
             await execution.schedule(reschedule_message=execution.message_id)
 
     await docket.add(twice, key="K")()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert runs == [1, 2]
 
 
@@ -383,8 +380,7 @@ async def test_one_that_never_began_can_be_ended(docket: Docket, delay: timedelt
     assert (await docket.add(note, key="K")("second")).disposition is Disposition.SCHEDULED
     async with docket.redis() as redis:
         await redis.zadd(docket.queue_key, {"K": 0}, xx=True)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert runs == ["second"]
 
 

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from docket_anyio import Disposition, Docket, ExecutionCancelled, ExecutionState, Worker
+from docket_anyio import Disposition, Docket, ExecutionCancelled, ExecutionState
 from tests.conftest import Store
-from tests.dockets import contents, keys_of, leaks, open_docket, running
+from tests.dockets import contents, keys_of, leaks, open_docket, run_all, running
+from tests.stage import Stage
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -55,22 +56,15 @@ async def test_the_keys_are_free_again(docket: Docket) -> None:
     again = [await docket.add(send, key=key)(3) for key in ("now", "later")]
     assert {each.disposition for each in again} == {Disposition.SCHEDULED}
     assert [each.generation for each in again] == [2, 2]
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert [await each.get_result() for each in again] == [3, 3]
 
 
 async def test_what_runs_goes_on_and_keeps_its_message(docket: Docket) -> None:
-    started, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> str:
-        started.set()
-        await go_on.wait()
-        return "done"
-
+    stage = Stage()
     async with running(docket, concurrency=1):
-        execution = await docket.add(wait, key="runs")()
-        await started.wait()
+        execution = await docket.add(stage.perform, key="runs")()
+        await stage.started.wait()
         waiting = await docket.add(send, key="waits")()
         before = (await contents(docket))[docket.stream_key]
         assert await docket.clear() == 1
@@ -78,8 +72,8 @@ async def test_what_runs_goes_on_and_keeps_its_message(docket: Docket) -> None:
         assert after == before[:1]
         async with docket.redis() as redis:
             assert (await redis.xpending(docket.stream_key, docket.worker_group_name))["pending"] == 1
-        go_on.set()
-        assert await execution.get_result() == "done"
+        stage.go_on.set()
+        assert await execution.get_result() == "finished"
         with pytest.raises(ExecutionCancelled):
             await waiting.get_result()
 
@@ -93,8 +87,7 @@ async def test_what_runs_is_taken_over_when_its_worker_dies_after_a_clear(docket
         (delivery,) = await intake.claim(1, wait=SECOND)
         await broker.queue.start(delivery, "dead", broker.clock.now())
     assert await docket.clear() == 0
-    async with Worker(docket, redelivery_timeout=timedelta(milliseconds=100)) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, redelivery_timeout=timedelta(milliseconds=100))
     assert await execution.get_result() == 7
 
 
@@ -111,22 +104,16 @@ async def test_what_was_claimed_and_not_started_is_not_started(docket: Docket) -
 
 
 async def test_what_was_replaced_while_it_ran_keeps_running(docket: Docket) -> None:
-    started, go_on, ended = anyio.Event(), anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        started.set()
-        await go_on.wait()
-        ended.set()
-
+    stage = Stage()
     async with running(docket):
-        await docket.add(wait, key="one")()
-        await started.wait()
-        successor = await docket.replace(wait, later(), "one")()
+        await docket.add(stage.perform, key="one")()
+        await stage.started.wait()
+        successor = await docket.replace(stage.perform, later(), "one")()
         assert await docket.clear() == 1
         await successor.sync()
         assert successor.state is ExecutionState.CANCELLED
-        go_on.set()
-        await ended.wait()
+        stage.go_on.set()
+        await stage.ended.wait()
 
 
 async def test_strikes_stay(docket: Docket) -> None:

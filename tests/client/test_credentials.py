@@ -11,9 +11,10 @@ import pytest
 from attrs import define, field
 from redis.credentials import CredentialProvider, UsernamePasswordCredentialProvider
 
-from docket_anyio import Docket, StrikeList, Worker
+from docket_anyio import Docket, StrikeList
 from docket_anyio.exceptions import InvalidSetting, RedisRefused, RedisUnavailable
 from tests.conftest import StartRedis
+from tests.dockets import run_all
 from tests.servers import RedisServer
 
 SECRET = "s3cret-of-the-reader"
@@ -90,8 +91,7 @@ async def test_a_worker_goes_by_it(anyio_backend: object, locked: RedisServer) -
 
     async with make(locked, Vault([("reader", SECRET)])) as docket:
         execution = await docket.add(echo)(5)
-        async with Worker(docket) as worker:
-            await worker.run_until_finished()
+        await run_all(docket)
         assert await execution.get_result() == 5
 
 

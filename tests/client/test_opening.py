@@ -9,9 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
-from docket_anyio import Docket, Worker
+from docket_anyio import Docket
 from docket_anyio.exceptions import NotOpen
 from tests.conftest import Store
+from tests.dockets import run_all
 
 
 async def echo(value: object) -> object:
@@ -48,8 +49,7 @@ async def test_it_is_entered_in_one_task_and_left_in_another(anyio_backend: obje
     async with anyio.create_task_group() as group:  # noqa: ASYNC112
         group.start_soon(docket.__aenter__)
     execution = await docket.add(echo)(1)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == 1
     async with anyio.create_task_group() as group:  # noqa: ASYNC112
         group.start_soon(docket.__aexit__, None, None, None)
@@ -62,8 +62,7 @@ async def test_it_can_be_entered_again(anyio_backend: object, store: Store) -> N
     for number in range(3):
         async with docket:
             execution = await docket.add(echo)(number)
-            async with Worker(docket) as worker:
-                await worker.run_until_finished()
+            await run_all(docket)
             assert await execution.get_result() == number
 
 
@@ -74,8 +73,7 @@ async def test_what_was_added_outlives_the_block(anyio_backend: object, store: S
     async with docket:
         execution = await docket.get_execution("one")
         assert execution is not None
-        async with Worker(docket) as worker:
-            await worker.run_until_finished()
+        await run_all(docket)
         assert await execution.get_result() == "value"
 
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from docket_anyio import Agenda, Docket, ExecutionState, Perpetual, Retry, Worker
+from docket_anyio import Agenda, Docket, ExecutionState, Perpetual, Retry
 from docket_anyio.exceptions import DocketError, InvalidSetting, PayloadTooLarge, TaskFailed
 from tests.conftest import Store
-from tests.dockets import contents, open_docket
+from tests.dockets import contents, open_docket, run_all
 
 LIMIT = 10_000
 LARGE, SMALL = "x" * LIMIT, "x" * (LIMIT - 1000)
@@ -25,11 +25,6 @@ async def docket(anyio_backend: object, store: Store) -> AsyncGenerator[Docket]:
     async with open_docket(store, max_payload_bytes=LIMIT) as docket:
         docket.register(give)
         yield docket
-
-
-async def run_all(docket: Docket) -> None:
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
 
 
 async def test_an_error_that_says_what_to_do(docket: Docket) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from docket_anyio import Docket, ExecutionState, Worker
+from docket_anyio import Docket, ExecutionState
 from docket_anyio.dependencies import Retry
 from docket_anyio.exceptions import CorruptMessage, ExecutionGone, NotOpen, TaskFailed
 from tests.conftest import Store
-from tests.dockets import keys_of, open_docket
+from tests.dockets import keys_of, open_docket, run_all
 
 
 @define(eq=False)
@@ -53,11 +53,6 @@ async def fail(retry: Retry = Retry(attempts=2)) -> None:
     raise ValueError("it rained")
 
 
-async def work(docket: Docket) -> None:
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
-
-
 def unpickled(value: Mapping[str, Any] | None) -> object:
     assert value is not None
     return pickle.loads(base64.b64decode(value["data"]))
@@ -71,7 +66,7 @@ async def test_results_go_into_a_store_of_ones_own(anyio_backend: object, store:
     async with open_docket(store, result_storage=shelf, execution_ttl=timedelta(minutes=2)) as docket:
         shelf.docket = docket
         execution = await docket.add(echo, key="K")("hi")
-        await work(docket)
+        await run_all(docket)
         assert docket.result_storage is shelf
         assert await execution.get_result() == "hi"
         assert execution.result_key == "K:1"
@@ -85,7 +80,7 @@ async def test_the_last_exception_goes_there_too(anyio_backend: object, store: S
     shelf = Shelf()
     async with open_docket(store, result_storage=shelf) as docket:
         execution = await docket.add(fail, key="K")()
-        await work(docket)
+        await run_all(docket)
         with pytest.raises(ValueError, match="it rained"):
             await execution.get_result()
         assert [key for key, _ in shelf.puts] == ["K:2"]  # only that of the last attempt
@@ -95,11 +90,11 @@ async def test_nothing_is_not_stored(anyio_backend: object, store: Store) -> Non
     shelf = Shelf()
     async with open_docket(store, result_storage=shelf) as docket:
         execution = await docket.add(echo)(None)
-        await work(docket)
+        await run_all(docket)
         assert await execution.get_result() is None
     async with open_docket(store, result_storage=shelf, execution_ttl=timedelta(0)) as docket:
         await docket.add(echo)("hi")
-        await work(docket)
+        await run_all(docket)
     assert shelf.puts == []
 
 
@@ -109,7 +104,7 @@ async def test_a_store_that_fails_fails_the_run(
     """And neither loses it nor stops the worker."""
     async with open_docket(store, result_storage=Shelf(broken=True)) as docket:
         returned, raised = await docket.add(echo)("hi"), await docket.add(fail)()
-        await work(docket)
+        await run_all(docket)
         with pytest.raises(TaskFailed, match="the result could not be stored: OSError: no room"):
             await returned.get_result()
         with pytest.raises(TaskFailed, match="ValueError: it rained"):
@@ -123,7 +118,7 @@ async def test_a_store_that_has_lost_a_result(anyio_backend: object, store: Stor
     shelf = Shelf()
     async with open_docket(store, result_storage=shelf) as docket:
         execution = await docket.add(echo, key="K")("hi")
-        await work(docket)
+        await run_all(docket)
         shelf.kept["K:1"] = {"nothing": "of ours"}
         with pytest.raises(CorruptMessage):
             await execution.get_result()
@@ -138,7 +133,7 @@ async def test_a_store_of_the_library_that_pydocket_uses(anyio_backend: tuple[st
         pytest.skip("it runs on asyncio")
     async with open_docket(store, result_storage=memory.MemoryStore()) as docket:
         execution = await docket.add(echo)({"a": 1})
-        await work(docket)
+        await run_all(docket)
         assert await execution.get_result() == {"a": 1}
 
 
@@ -147,7 +142,7 @@ async def test_a_store_of_the_library_that_pydocket_uses(anyio_backend: tuple[st
 
 async def test_results_can_be_read_from_the_dockets_own_store(docket: Docket) -> None:
     await docket.add(echo, key="K")("hi")
-    await work(docket)
+    await run_all(docket)
     assert unpickled(await docket.result_storage.get("K:1")) == "hi"
     assert await docket.result_storage.get("other") is None
 
@@ -191,7 +186,7 @@ async def test_pydocket_shares_a_store_of_ones_own(anyio_backend: tuple[str, obj
         other.register(echo)
         docket.register(echo)
         added = await other.add("echo", key="K")("hi")
-        await work(docket)
+        await run_all(docket)
         assert await added.get_result() == "hi"
         again = await docket.add(echo, key="K")("again")
         async with pydocket.Worker(other) as worker:

@@ -13,14 +13,14 @@ import anyio
 import pytest
 from attrs import define, evolve, field
 
-from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Retry, Worker
+from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Retry
 from docket_anyio._broker.broker import Broker
 from docket_anyio._redis.client import Redis
 from docket_anyio._redis.transport import Command, Reply, Transport
 from docket_anyio.exceptions import DocketError, ExecutionGone, InvalidTime, NotSerializable, TaskFailed
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
-from tests.dockets import open_docket, running
+from tests.dockets import open_docket, run_all, running
 
 SHORT, LONG = timedelta(milliseconds=20), timedelta(minutes=5)
 
@@ -243,8 +243,7 @@ async def test_an_error_record_without_an_exception(docket: Docket) -> None:
 
 async def test_a_stored_exception_that_is_none(docket: Docket) -> None:
     execution = await docket.add(give, key="one")(5)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     async with docket.redis() as redis:
         await redis.hset(f"{docket.name}:runs:one", "state", "failed")
     with pytest.raises(TaskFailed, match="the execution 'one' failed"):
@@ -278,8 +277,7 @@ async def test_a_scope_of_the_caller(docket: Docket) -> None:
     with anyio.move_on_after(0.02) as scope:
         await execution.get_result(timeout=LONG)
     assert scope.cancelled_caught
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == 1
 
 
@@ -291,8 +289,7 @@ async def test_no_time_to_wait(docket: Docket, how_long: dict[str, Any]) -> None
     for execution in (fine, bad):
         with pytest.raises(TimeoutError, match="has not ended yet"):
             await execution.get_result(**how_long)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     waits = await docket.add(give, when=datetime.now(UTC) + LONG)(2)
     assert await fine.get_result(**how_long) == 1
     with pytest.raises(ValueError, match=r"^no$"):
@@ -347,35 +344,29 @@ async def test_a_timeout_of_the_task_is_no_timeout_of_the_wait(docket: Docket) -
 # --- waiting ------------------------------------------------------------------------------------------------------
 
 
+async def keep_result(execution: Execution[str], found: list[str]) -> None:
+    found.append(await execution.get_result())
+
+
 async def test_waiting_before_it_runs(docket: Docket) -> None:
     execution = await docket.add(give)("value")
     found: list[str] = []
-
-    async def wait() -> None:
-        found.append(await execution.get_result())
-
     async with anyio.create_task_group() as group:
-        group.start_soon(wait)
+        group.start_soon(keep_result, execution, found)
         await anyio.wait_all_tasks_blocked()
         assert found == []
-        async with Worker(docket) as worker:
-            await worker.run_until_finished()
+        await run_all(docket)
     assert found == ["value"]
 
 
 async def test_many_wait_for_one(docket: Docket) -> None:
     execution = await docket.add(give)("value")
     found: list[str] = []
-
-    async def wait() -> None:
-        found.append(await execution.get_result())
-
     async with anyio.create_task_group() as group:
         for _ in range(300):
-            group.start_soon(wait)
+            group.start_soon(keep_result, execution, found)
         await anyio.lowlevel.checkpoint()
-        async with Worker(docket) as worker:
-            await worker.run_until_finished()
+        await run_all(docket)
     assert found == ["value"] * 300
 
 
@@ -388,27 +379,21 @@ async def test_many_wait_for_many(docket: Docket) -> None:
     async with anyio.create_task_group() as group:
         for number in range(200):
             group.start_soon(wait, await docket.add(give)(number), number)
-        async with Worker(docket, concurrency=50) as worker:
-            await worker.run_until_finished()
+        await run_all(docket, concurrency=50)
     assert found == {number: number for number in range(200)}
 
 
 async def test_a_waiter_that_gives_up_disturbs_no_other(docket: Docket) -> None:
     execution = await docket.add(give)("value")
     found: list[str] = []
-
-    async def wait() -> None:
-        found.append(await execution.get_result())
-
     async with anyio.create_task_group() as group:
-        group.start_soon(wait)
+        group.start_soon(keep_result, execution, found)
         async with anyio.create_task_group() as impatient:
             for _ in range(20):
-                impatient.start_soon(wait)
+                impatient.start_soon(keep_result, execution, found)
             await anyio.wait_all_tasks_blocked()
             impatient.cancel_scope.cancel()
-        async with Worker(docket) as worker:
-            await worker.run_until_finished()
+        await run_all(docket)
     assert found == ["value"]
 
 
@@ -437,18 +422,13 @@ async def test_waiting_over_a_retry(docket: Docket) -> None:
 async def test_garbage_on_the_channel_is_passed_over(docket: Docket) -> None:
     execution = await docket.add(give, key="one")("value")
     found: list[str] = []
-
-    async def wait() -> None:
-        found.append(await execution.get_result())
-
     async with anyio.create_task_group() as group:
-        group.start_soon(wait)
+        group.start_soon(keep_result, execution, found)
         async with docket.redis() as redis:
             with anyio.fail_after(2):
                 while not await redis.publish(f"{docket.name}:state:one", b"garbage"):  # noqa: ASYNC110
                     await anyio.sleep(0.005)
-        async with Worker(docket) as worker:
-            await worker.run_until_finished()
+        await run_all(docket)
     assert found == ["value"]
 
 
@@ -505,8 +485,7 @@ async def test_the_result_is_not_kept_any_more(docket: Docket, store: Store) -> 
 async def test_results_are_kept_for_the_execution_ttl(anyio_backend: object, store: Store) -> None:
     async with open_docket(store, execution_ttl=timedelta(seconds=30)) as docket:
         execution = await docket.add(give)(1)
-        async with Worker(docket) as worker:
-            await worker.run_until_finished()
+        await run_all(docket)
         await anyio.sleep(29)
         assert await execution.get_result() == 1
         await anyio.sleep(1.1)
@@ -517,8 +496,7 @@ async def test_results_are_kept_for_the_execution_ttl(anyio_backend: object, sto
 async def test_nothing_is_kept_with_a_time_to_live_of_zero(anyio_backend: object, store: Store) -> None:
     async with open_docket(store, execution_ttl=timedelta(0)) as docket:
         execution = await docket.add(give)(1)
-        async with Worker(docket) as worker:
-            await worker.run_until_finished()
+        await run_all(docket)
         with pytest.raises(ExecutionGone):
             await execution.get_result()
 
@@ -549,8 +527,7 @@ async def test_who_waits_hears_of_the_end_where_nothing_is_kept(anyio_backend: o
                     group.start_soon(wait)
                 await _subscribed(docket, fine.key, bad.key, "dropped")
                 await docket.cancel("dropped")
-                async with Worker(docket) as worker:
-                    await worker.run_until_finished()
+                await run_all(docket)
         assert sorted(heard) == ["bad", "dropped", "fine"]
 
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 
-from docket_anyio import Disposition, Docket, Execution, ExecutionState, Operator, Restore, Strike, StrikeList, Worker
+from docket_anyio import Disposition, Docket, Execution, ExecutionState, Operator, Restore, Strike, StrikeList
 from docket_anyio.exceptions import InvalidStrike, NotOpen, NotSerializable
 from tests.conftest import Store
+from tests.dockets import run_all
 
 
 async def send(to: str, times: int = 1) -> str:
@@ -165,8 +166,7 @@ async def test_conditions_of_a_docket_hold_for_its_tasks(docket: Docket) -> None
     docket.strike_list.add_condition(to_ann)
     assert (await docket.add(send)("ann")).disposition is Disposition.STRUCK
     other = await docket.add(send)("bob")
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await other.get_result() == "bob"
     await waiting.sync()
     assert waiting.state is ExecutionState.CANCELLED

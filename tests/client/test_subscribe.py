@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -17,8 +18,9 @@ from docket_anyio.exceptions import ExecutionGone, RedisUnavailable
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
 from tests.dockets import open_docket, running
-from tests.redis.proxy import open_proxy
+from tests.redis.proxy import Proxy, open_proxy
 from tests.servers import RedisServer
+from tests.stage import Stage
 
 SCHEDULED, QUEUED, RUNNING = ExecutionState.SCHEDULED, ExecutionState.QUEUED, ExecutionState.RUNNING
 COMPLETED, FAILED, CANCELLED = ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.CANCELLED
@@ -62,6 +64,30 @@ async def followed(execution: Execution[Any]) -> AsyncGenerator[list[ExecutionEv
         yield found
         group.cancel_scope.deadline = anyio.current_time() + PATIENCE
     assert not group.cancel_scope.cancelled_caught, f"no end after {found}"
+
+
+@asynccontextmanager
+async def changes(execution: Execution[Any]) -> AsyncGenerator[AsyncIterator[ExecutionEvent]]:
+    """What is told of an execution after how it stands and how far it has come."""
+    async with execution.events() as events:
+        for _ in range(2):
+            await anext(events)
+        yield events
+
+
+@asynccontextmanager
+async def behind_a_proxy(server: RedisServer) -> AsyncGenerator[tuple[Proxy, Docket, Execution[Any]]]:
+    """An execution whose docket can lose its Redis, with a docket that cannot."""
+    name = f"docket-{uuid4().hex}"
+    async with (
+        open_proxy(server.port) as proxy,
+        Docket(name, server.url) as docket,
+        Docket(name, proxy.url) as far,
+    ):
+        await later(docket)
+        execution = await far.get_execution("one")
+        assert execution is not None
+        yield proxy, docket, execution
 
 
 def states(events: list[ExecutionEvent]) -> list[ExecutionState]:
@@ -219,18 +245,13 @@ async def test_the_end_of_a_run_is_not_the_end_of_a_perpetual_task(docket: Docke
 
 
 async def test_the_end_of_a_replaced_run_is_not_the_end(docket: Docket) -> None:
-    started, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        started.set()
-        await go_on.wait()
-
+    stage = Stage()
     async with running(docket):
-        execution = await docket.add(wait, key="one")()
-        await started.wait()
+        execution = await docket.add(stage.perform, key="one")()
+        await stage.started.wait()
         async with followed(execution) as found:
             await docket.replace(give, when=datetime.now(UTC) + HOUR, key="one")("value")
-            go_on.set()
+            stage.go_on.set()
             await until_told(lambda: COMPLETED in states(found))
             await docket.cancel("one")
     assert states(found)[:3] == [RUNNING, SCHEDULED, COMPLETED]
@@ -238,15 +259,10 @@ async def test_the_end_of_a_replaced_run_is_not_the_end(docket: Docket) -> None:
 
 
 async def test_a_running_task_that_is_cancelled(docket: Docket) -> None:
-    started = anyio.Event()
-
-    async def wait() -> None:
-        started.set()
-        await anyio.sleep_forever()
-
+    stage = Stage()
     async with running(docket):
-        execution = await docket.add(wait, key="one")()
-        await started.wait()
+        execution = await docket.add(stage.hang, key="one")()
+        await stage.started.wait()
         async with followed(execution) as found:
             await docket.cancel("one")
     assert states(found) == [RUNNING, CANCELLED]
@@ -343,9 +359,7 @@ async def test_ready_may_be_an_event_of_any_library(docket: Docket) -> None:
 
 async def test_a_cancelled_wait_takes_no_event(docket: Docket) -> None:
     execution = await later(docket)
-    async with execution.events() as events:
-        await anext(events)
-        await anext(events)
+    async with changes(execution) as events:
         for number in range(20):
             with anyio.CancelScope() as scope:
                 async with anyio.create_task_group() as group:
@@ -383,9 +397,7 @@ async def test_garbage_on_the_channels_is_passed_over(docket: Docket) -> None:
 async def test_an_announcement_that_got_lost(docket: Docket) -> None:
     execution = await later(docket)
     watch = Stopwatch()
-    async with execution.events() as events, docket.redis() as client:
-        await anext(events)
-        await anext(events)
+    async with changes(execution) as events, docket.redis() as client:
         await client.hset(f"{docket.name}:progress:one", mapping={"current": 5})
         assert counts([await anext(events)]) == [5]
         await client.hset(f"{docket.name}:runs:one", mapping={"state": "cancelled"})
@@ -426,39 +438,20 @@ async def test_a_lost_subscription_is_made_up_for(
 
 
 async def test_redis_is_away_and_comes_back(anyio_backend: object, redis_server: RedisServer) -> None:
-    name = f"docket-{id(object())}-away"
-    async with (
-        open_proxy(redis_server.port) as proxy,
-        Docket(name, redis_server.url) as docket,
-        Docket(name, proxy.url) as far,
-    ):
-        await later(docket)
-        execution = await far.get_execution("one")
-        assert execution is not None
-        async with execution.events() as events:
+    async with behind_a_proxy(redis_server) as (proxy, docket, execution), changes(execution) as events:
+        proxy.refuse = True
+        await proxy.cut()
+        with anyio.fail_after(PATIENCE), pytest.raises(RedisUnavailable):
             await anext(events)
-            await anext(events)
-            proxy.refuse = True
-            await proxy.cut()
-            with anyio.fail_after(PATIENCE), pytest.raises(RedisUnavailable):
-                await anext(events)
-            await docket.cancel("one")
-            proxy.refuse = False
-            with anyio.fail_after(PATIENCE):
-                assert states([event async for event in events]) == [CANCELLED]
-            assert execution.state is CANCELLED
+        await docket.cancel("one")
+        proxy.refuse = False
+        with anyio.fail_after(PATIENCE):
+            assert states([event async for event in events]) == [CANCELLED]
+        assert execution.state is CANCELLED
 
 
 async def test_redis_cannot_be_reached(anyio_backend: object, redis_server: RedisServer) -> None:
-    name = f"docket-{id(object())}-unreachable"
-    async with (
-        open_proxy(redis_server.port) as proxy,
-        Docket(name, redis_server.url) as docket,
-        Docket(name, proxy.url) as far,
-    ):
-        await later(docket)
-        execution = await far.get_execution("one")
-        assert execution is not None
+    async with behind_a_proxy(redis_server) as (proxy, docket, execution):
         proxy.refuse = True
         await proxy.cut()
         with pytest.raises(RedisUnavailable):
@@ -497,9 +490,7 @@ async def test_the_end_is_told_where_nothing_is_kept(anyio_backend: object, stor
 async def test_the_record_is_gone_and_nobody_has_said_why(docket: Docket) -> None:
     execution = await later(docket)
     watch = Stopwatch()
-    async with docket.redis() as client, execution.events() as events:
-        await anext(events)
-        await anext(events)
+    async with docket.redis() as client, changes(execution) as events:
         await client.delete(f"{docket.name}:runs:one", f"{docket.name}:one")
         await client.zrem(f"{docket.name}:queue", "one")
         with pytest.raises(ExecutionGone):
@@ -510,9 +501,7 @@ async def test_the_record_is_gone_and_nobody_has_said_why(docket: Docket) -> Non
 @virtual_time
 async def test_the_record_was_gone_and_there_is_another(docket: Docket) -> None:
     execution = await later(docket)
-    async with docket.redis() as client, execution.events() as events, anyio.create_task_group() as group:
-        await anext(events)
-        await anext(events)
+    async with docket.redis() as client, changes(execution) as events, anyio.create_task_group() as group:
         await client.delete(f"{docket.name}:runs:one")
 
         async def replace() -> None:

@@ -119,16 +119,21 @@ def retry(stage: Stage) -> None:
     stage.take()
 
 
-def unknown_task(stage: Stage) -> None:
-    """A message that the worker has no function for."""
-    stage.client.add("echo", "1", key="unknown")
+def work_on_altered(stage: Stage, key: str, alter: Callable[[dict[bytes, bytes]], dict[bytes, bytes]]) -> None:
+    """One message is added, put into the stream anew in another form, and worked on."""
+    stage.client.add("echo", "1", key=key)
     redis, stream = stage.recorder.docket.redis, stage.recorder.docket.key("stream")
     ((entry, fields),) = redis.xrange(stream)
     redis.xdel(stream, entry)
-    redis.xadd(stream, {**fields, b"function": b"who_knows"})
+    redis.xadd(stream, alter(fields))
     stage.worker.work()
     wait_until(stage.recorder.docket.is_drained, "the end")
     stage.take()
+
+
+def unknown_task(stage: Stage) -> None:
+    """A message that the worker has no function for."""
+    work_on_altered(stage, "unknown", lambda fields: {**fields, b"function": b"who_knows"})
 
 
 def superseded(stage: Stage) -> None:
@@ -145,14 +150,9 @@ def superseded(stage: Stage) -> None:
 
 def untracked(stage: Stage) -> None:
     """A message without a generation."""
-    stage.client.add("echo", "1", key="untracked")
-    redis, stream = stage.recorder.docket.redis, stage.recorder.docket.key("stream")
-    ((entry, fields),) = redis.xrange(stream)
-    redis.xdel(stream, entry)
-    redis.xadd(stream, {name: value for name, value in fields.items() if name != b"generation"})
-    stage.worker.work()
-    wait_until(stage.recorder.docket.is_drained, "the end")
-    stage.take()
+    work_on_altered(
+        stage, "untracked", lambda fields: {name: value for name, value in fields.items() if name != b"generation"}
+    )
 
 
 SCENARIOS: list[Callable[[Stage], None]] = [

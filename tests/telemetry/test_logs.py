@@ -13,7 +13,7 @@ import pytest
 
 from docket_anyio import Docket, Perpetual, Retry, Worker
 from docket_anyio.dependencies import current_execution
-from tests.dockets import running
+from tests.dockets import run_all, running
 
 pytestmark = pytest.mark.usefixtures("_info")
 
@@ -54,11 +54,6 @@ def lines(caplog: pytest.LogCaptureFixture, *levels: int) -> list[str]:
     ]
 
 
-async def work(docket: Docket) -> None:
-    async with Worker(docket, "W") as worker:
-        await worker.run_until_finished()
-
-
 async def test_a_worker_says_what_it_can_run(docket: Docket, caplog: pytest.LogCaptureFixture) -> None:
     docket.register(send)
     docket.register(quick)
@@ -75,7 +70,7 @@ async def test_a_worker_says_what_it_can_run(docket: Docket, caplog: pytest.LogC
 async def test_a_run_that_goes_well(docket: Docket, caplog: pytest.LogCaptureFixture) -> None:
     due = datetime.now(UTC) - timedelta(seconds=2)
     await docket.add(quick, when=due, key="K")()
-    await work(docket)
+    await run_all(docket, name="W")
     assert lines(caplog, logging.INFO) == ["↪ [] quick{K}", "↩ [] quick{K}"]
     began, ended = (each for each in caplog.records if "quick{K}" in each.getMessage())
     about = {
@@ -99,7 +94,7 @@ async def test_a_run_that_goes_well(docket: Docket, caplog: pytest.LogCaptureFix
 
 async def test_a_run_that_fails(docket: Docket, caplog: pytest.LogCaptureFixture) -> None:
     await docket.add(boom, key="K")()
-    await work(docket)
+    await run_all(docket, name="W")
     assert lines(caplog, logging.INFO) == ["↪ [] boom{K}"]
     assert lines(caplog, logging.ERROR) == ["↩ [] boom{K}"]
     (failure,) = (each for each in caplog.records if each.levelno == logging.ERROR)
@@ -113,7 +108,7 @@ async def test_one_that_is_tried_again(docket: Docket, caplog: pytest.LogCapture
             raise ValueError("not yet")
 
     await docket.add(flaky, key="K")()
-    await work(docket)
+    await run_all(docket, name="W")
     told = ["↪ [] flaky{K}", "↩ [] flaky{K}", "↫ [] flaky{K}", "↬ [] flaky{K}", "↩ [] flaky{K}"]
     assert lines(caplog) == told
     assert lines(caplog, logging.ERROR) == ["↩ [] flaky{K}"]
@@ -134,8 +129,7 @@ async def test_one_that_is_superseded(docket: Docket, caplog: pytest.LogCaptureF
         raise ValueError("ouch")
 
     await docket.add(failing, key="K")()
-    async with Worker(docket, "W", concurrency=1) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, name="W", concurrency=1)
     told = ["↪ [] failing{K}", "↩ [] failing{K}", "↬ [] failing{K} (superseded)", "↪ [] quick{K}", "↩ [] quick{K}"]
     assert lines(caplog) == told
 
@@ -168,7 +162,7 @@ async def test_what_is_stricken(docket: Docket, caplog: pytest.LogCaptureFixture
     await docket.add(quick, key="K")()
     await docket.strike(quick)
     await docket.add(quick, key="L")()
-    await work(docket)
+    await run_all(docket, name="W")
     assert lines(caplog, logging.WARNING) == ["🗙 quick{K} (stricken)"]
     (line,) = (each for each in caplog.records if each.name == "docket_anyio.docket")
     assert line.levelno == logging.WARNING

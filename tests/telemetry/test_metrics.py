@@ -12,7 +12,7 @@ from docket_anyio import Docket, Perpetual, RateLimit, Retry, StrikeList, Timeou
 from docket_anyio.dependencies import current_execution
 from tests.clocks import virtual_time
 from tests.conftest import Store
-from tests.dockets import open_docket, running
+from tests.dockets import open_docket, run_all, running
 from tests.telemetry.seen import Seen
 from tests.worker.flaky import flaky_redis
 
@@ -38,11 +38,6 @@ async def slow(timeout: Timeout = Timeout(timedelta(milliseconds=10))) -> None:
     await anyio.sleep(1000)
 
 
-async def work(docket: Docket) -> None:
-    async with Worker(docket, "W") as worker:
-        await worker.run_until_finished()
-
-
 def runs(seen: Seen, docket: Docket, task: str) -> dict[str, float]:
     """Return how often what happened to a task; what never did is left out."""
     labels = {"docket__name": docket.name, "docket__worker": "W", "docket__task": task}
@@ -53,7 +48,7 @@ def runs(seen: Seen, docket: Docket, task: str) -> dict[str, float]:
 
 async def test_a_run_that_goes_well(docket: Docket, seen: Seen) -> None:
     await docket.add(quick)()
-    await work(docket)
+    await run_all(docket, name="W")
     assert runs(seen, docket, "quick") == {"started": 1, "completed": 1, "succeeded": 1}
     (line,) = seen.points("docket_tasks_started", docket__name=docket.name)
     assert line.labels == {"docket.name": docket.name, "docket.worker": "W", "docket.task": "quick"}
@@ -62,13 +57,13 @@ async def test_a_run_that_goes_well(docket: Docket, seen: Seen) -> None:
 @pytest.mark.parametrize("task", [boom, slow])
 async def test_a_run_that_fails(docket: Docket, seen: Seen, task: object) -> None:
     await docket.add(task)()  # type: ignore[call-overload]
-    await work(docket)
+    await run_all(docket, name="W")
     assert runs(seen, docket, task.__name__) == {"started": 1, "completed": 1, "failed": 1}
 
 
 async def test_every_attempt_counts(docket: Docket, seen: Seen) -> None:
     await docket.add(flaky)()
-    await work(docket)
+    await run_all(docket, name="W")
     assert runs(seen, docket, "flaky") == {"started": 3, "completed": 3, "failed": 2, "retried": 2, "succeeded": 1}
 
 
@@ -77,7 +72,7 @@ async def test_a_run_that_is_not_admitted_yet_is_not_retried(docket: Docket, see
 
     for _ in range(2):
         await docket.add(seldom)()
-    await work(docket)
+    await run_all(docket, name="W")
     counts = runs(seen, docket, "seldom")
     assert counts["started"] == counts["completed"] > counts["succeeded"] == 2
     assert "retried" not in counts
@@ -159,8 +154,7 @@ async def test_what_another_worker_left_is_redelivered(docket: Docket, seen: See
         # A worker that claimed it, and was killed.
         await redis.xgroup_create(docket.stream_key, docket.worker_group_name, "0")
         await redis.xreadgroup(docket.worker_group_name, "dead", {docket.stream_key: ">"})
-    async with Worker(docket, "W", redelivery_timeout=timedelta(milliseconds=50)) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, name="W", redelivery_timeout=timedelta(milliseconds=50))
     assert runs(seen, docket, "quick") == {"started": 1, "redelivered": 1, "completed": 1, "succeeded": 1}
 
 
@@ -169,7 +163,7 @@ async def test_how_long_and_how_late(docket: Docket, seen: Seen) -> None:
         await anyio.sleep(0.05)
 
     await docket.add(nap, when=datetime.now(UTC) - timedelta(minutes=1))()
-    await work(docket)
+    await run_all(docket, name="W")
     labels = {"docket.name": docket.name, "docket.worker": "W", "docket.task": "nap"}
     (duration,) = seen.points("docket_task_duration", docket__name=docket.name)
     assert (duration.labels, duration.count) == (labels, 1)
@@ -192,7 +186,7 @@ async def test_superseded_before_its_run(docket: Docket, seen: Seen) -> None:
     async with docket.redis() as redis:
         # As if it had been scheduled anew between its claim and its start.
         await redis.hincrby(docket.runs_key("K"), "generation", 1)
-        await work(docket)
+        await run_all(docket, name="W")
         await redis.delete(docket.runs_key("K"))
     assert superseded(seen, docket) == {"worker": 1}
     assert runs(seen, docket, "quick") == {}
@@ -207,7 +201,7 @@ async def test_superseded_at_its_end(docket: Docket, seen: Seen) -> None:
         await replace_me(docket)
 
     await docket.add(poll, key="K")()
-    await work(docket)
+    await run_all(docket, name="W")
     assert superseded(seen, docket) == {"on_complete": 1}
     assert runs(seen, docket, "poll") == {"started": 1, "completed": 1, "succeeded": 1}
     assert runs(seen, docket, "other") == {"started": 1, "completed": 1, "succeeded": 1}
@@ -219,7 +213,7 @@ async def test_superseded_at_a_retry(docket: Docket, seen: Seen) -> None:
         raise ValueError("ouch")
 
     await docket.add(failing, key="K")()
-    await work(docket)
+    await run_all(docket, name="W")
     assert superseded(seen, docket) == {"retry": 1}
     assert runs(seen, docket, "failing") == {"started": 1, "completed": 1, "failed": 1}
 

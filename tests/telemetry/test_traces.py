@@ -13,10 +13,10 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from docket_anyio import ConcurrencyLimit, Docket, Retry, Worker
+from docket_anyio import ConcurrencyLimit, Docket, Retry
 from docket_anyio.exceptions import NotSerializable
 from tests.clocks import virtual_time
-from tests.dockets import running
+from tests.dockets import run_all, running
 from tests.telemetry.seen import Seen
 
 tracer = trace.get_tracer("tests")
@@ -35,15 +35,10 @@ async def boom() -> None:
     raise ValueError("ouch")
 
 
-async def work(docket: Docket) -> None:
-    async with Worker(docket, "W") as worker:
-        await worker.run_until_finished()
-
-
 async def test_a_run_has_a_span(docket: Docket, seen: Seen) -> None:
     due = datetime.now(UTC)
     await docket.add(quick, when=due, key="K")()
-    await work(docket)
+    await run_all(docket, name="W")
     span = seen.span(docket.name, "quick")
     assert span.kind is SpanKind.CONSUMER
     assert span.status.status_code is StatusCode.OK
@@ -62,7 +57,7 @@ async def test_it_is_linked_to_who_added_it(docket: Docket, seen: Seen) -> None:
     with tracer.start_as_current_span("a request"):
         await docket.add(quick)()
     with tracer.start_as_current_span("the worker's program"):
-        await work(docket)
+        await run_all(docket, name="W")
     span = seen.span(docket.name, "quick")
     adding = seen.span(docket.name, "docket.add").context
     assert [(each.context.trace_id, each.context.span_id) for each in span.links] == [(adding.trace_id, adding.span_id)]
@@ -75,7 +70,7 @@ async def test_it_stays_linked_when_it_is_tried_again(docket: Docket, seen: Seen
             raise ValueError("not yet")
 
     await docket.add(flaky)()
-    await work(docket)
+    await run_all(docket, name="W")
     first, second = seen.spans(docket.name, "flaky")
     assert [each.attributes["docket.attempt"] for each in (first, second)] == [1, 2]  # type: ignore[index]
     assert [each.status.status_code for each in (first, second)] == [StatusCode.ERROR, StatusCode.OK]
@@ -92,7 +87,7 @@ async def test_what_the_body_opens_is_within(docket: Docket, seen: Seen) -> None
     # Many at once: no run sees the span of another.
     for _ in range(5):
         await docket.add(adding)()
-    await work(docket)
+    await run_all(docket, name="W")
     outer = {each.context.span_id for each in seen.spans(docket.name, "adding")}
     inner = seen.spans(docket.name, "inner")
     assert {each.parent.span_id for each in inner} == outer
@@ -103,13 +98,13 @@ async def test_what_the_body_opens_is_within(docket: Docket, seen: Seen) -> None
 
 async def test_nothing_is_left_of_it_in_the_program(docket: Docket, seen: Seen) -> None:
     await docket.add(quick)()
-    await work(docket)
+    await run_all(docket, name="W")
     assert not trace.get_current_span().get_span_context().is_valid
 
 
 async def test_a_failure(docket: Docket, seen: Seen) -> None:
     await docket.add(boom)()
-    await work(docket)
+    await run_all(docket, name="W")
     span = seen.span(docket.name, "boom")
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "ouch")
     (event,) = span.events
@@ -123,7 +118,7 @@ async def test_a_failure_without_words(docket: Docket, seen: Seen) -> None:
 
     await docket.add(unspeakable)()
     await docket.add(boom, when=datetime.now(UTC) + SOON)()
-    await work(docket)
+    await run_all(docket, name="W")
     assert seen.span(docket.name, "unspeakable").status.description == "Unspeakable"
     assert seen.span(docket.name, "boom").status.status_code is StatusCode.ERROR
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-import anyio
 import pytest
 
 from docket_anyio import Docket, testing
 from tests.dockets import running
+from tests.stage import Stage
 
 HOUR = timedelta(hours=1)
 
@@ -93,18 +93,13 @@ async def test_a_function_under_another_name(docket: Docket) -> None:
 
 
 async def test_what_runs_does_not_wait(docket: Docket) -> None:
-    started, go_on = anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        started.set()
-        await go_on.wait()
-
+    stage = Stage()
     async with running(docket):
-        await docket.add(wait)()
-        await started.wait()
+        await docket.add(stage.perform)()
+        await stage.started.wait()
         await testing.assert_no_tasks(docket)
-        await testing.assert_task_not_scheduled(docket, wait)
-        go_on.set()
+        await testing.assert_task_not_scheduled(docket, stage.perform)
+        stage.go_on.set()
 
 
 async def test_a_long_list_is_cut(docket: Docket) -> None:

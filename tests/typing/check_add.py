@@ -8,7 +8,7 @@ from typing import Any, TypeVar, assert_type
 
 import anyio
 
-from docket_anyio import Docket, Execution, Retry, Timeout, Worker
+from docket_anyio import Agenda, Docket, Execution, Retry, TaskCall, Timeout, Worker, WorkerThread
 
 T = TypeVar("T")
 
@@ -42,6 +42,9 @@ def plain(number: int) -> int:
     return number
 
 
+def in_a_thread(path: str, thread: WorkerThread = WorkerThread()) -> None: ...
+
+
 async def keeps_parameters_and_result(docket: Docket, later: datetime) -> None:
     execution = await docket.add(send, when=later, key="ann")("ann@example.org", retries=1)
     assert_type(execution, Execution[bool])
@@ -56,7 +59,7 @@ async def refuses_what_does_not_fit(docket: Docket) -> None:
     await docket.add(send)()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await docket.add(send)("ann@example.org", copies=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await docket.add(send)("ann@example.org", 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    docket.add(plain)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await docket.add(plain)("one")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     docket.add(send, when="now")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     docket.add(send, expires=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     docket.add(send, key=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -76,6 +79,25 @@ async def knows_methods_and_objects(docket: Docket, sender: Sender) -> None:
     assert_type(await docket.add(sender.send)("ann@example.org"), Execution[int])
     assert_type(await docket.add(sender)("ann@example.org"), Execution[float])
     assert_type(await docket.add(returns_an_awaitable)(1), Execution[str])
+
+
+async def keeps_parameters_and_result_of_plain_functions(docket: Docket, later: datetime) -> None:
+    execution = await docket.add(plain, when=later, key="one")(1)
+    assert_type(execution, Execution[int])
+    assert_type(await execution.get_result(), int)
+    assert_type(await docket.replace(plain, later, "one")(number=2), Execution[int])
+    assert_type(docket.call(plain)(1), TaskCall[int])
+    assert_type(docket.call(send)("ann@example.org"), TaskCall[bool])
+    assert_type(await docket.add(in_a_thread)("one.jpg"), Execution[None])
+
+    @docket.task
+    def add(first: int, second: int) -> int:
+        return first + second
+
+    assert_type(add(1, 2), int)
+    assert_type(await docket.add(add)(1, 2), Execution[int])
+    Agenda().add(plain)(1)
+    Agenda().add(plain)("one")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def knows_nothing_of_a_name(docket: Docket) -> None:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from types import TracebackType
 
 import anyio
+import pytest
 from anyio.lowlevel import checkpoint
 from attrs import define, field
 
@@ -60,6 +61,15 @@ class Diary:
 
 # A worker is started by the test, so what it runs sees the variables of the test.
 diary: ContextVar[Diary] = ContextVar("diary")
+
+
+@pytest.fixture
+async def notes(anyio_backend: object) -> AsyncGenerator[Diary]:
+    """The diary of a test, which is the one that everything here writes in."""
+    notes = Diary()
+    token = diary.set(notes)
+    yield notes
+    diary.reset(token)
 
 
 def function() -> str:

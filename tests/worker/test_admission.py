@@ -25,7 +25,7 @@ from docket_anyio import (
 )
 from docket_anyio.exceptions import ExecutionCancelled, InvalidSetting, InvalidTask
 from tests.clocks import virtual_time
-from tests.dockets import running
+from tests.dockets import run_all, running
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -291,8 +291,7 @@ async def test_a_perpetual_task_goes_on_after_it_was_deferred_or_has_waited(dock
             perpetual.cancel()
 
     await docket.add(work)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     gaps = [later - earlier for earlier, later in itertools.pairwise(begun)]
     assert gaps == pytest.approx([60, 60, 60], abs=0.1)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from docket_anyio import Docket, Execution, ExecutionCancelled, Retry, Worker
+from docket_anyio import Docket, Execution, ExecutionCancelled, Retry
 from docket_anyio.dependencies import (
     AdmissionBlocked,
     CompletionHandler,
@@ -17,11 +17,7 @@ from docket_anyio.dependencies import (
     TaskOutcome,
 )
 from tests.clocks import Stopwatch, virtual_time
-
-
-async def run_all(docket: Docket) -> None:
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+from tests.dockets import run_all
 
 
 @virtual_time

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
 import pytest
-from attrs import define, field
 
 from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Retry, Timeout
 from docket_anyio.exceptions import InvalidTask, NotOpen, StrayCancellation, TaskTimeout
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
 from tests.dockets import open_docket, running
+from tests.stage import Stage
 
 SHORT, LONG, HOUR = timedelta(milliseconds=20), timedelta(minutes=1), timedelta(hours=1)
-
-
-@define
-class Stage:
-    """What the bodies of these tests and the tests tell each other."""
-
-    started: anyio.Event = field(factory=anyio.Event)
-    go_on: anyio.Event = field(factory=anyio.Event)
-    runs: int = 0
 
 
 async def cancelled(execution: Execution[Any]) -> bool:
@@ -33,6 +26,18 @@ async def cancelled(execution: Execution[Any]) -> bool:
         with pytest.raises(ExecutionCancelled):
             await execution.get_result()
     return execution.state is ExecutionState.CANCELLED
+
+
+@asynccontextmanager
+async def told_to_stop(
+    docket: Docket, body: Callable[..., Awaitable[Any]], stage: Stage
+) -> AsyncGenerator[Execution[Any]]:
+    """The run of a body that has begun when it is told to stop; its worker runs on for as long as the block."""
+    execution: Execution[Any] = await docket.add(body, key="one")()
+    async with running(docket):
+        await stage.started.wait()
+        await docket.cancel("one")
+        yield execution
 
 
 # --- docket.cancel ------------------------------------------------------------------------------------------------
@@ -68,10 +73,7 @@ async def test_a_running_task_is_cancelled_in_its_scope(docket: Docket) -> None:
             caught.append(error)
             raise
 
-    execution = await docket.add(body, key="one")()
-    async with running(docket):
-        await stage.started.wait()
-        await docket.cancel("one")
+    async with told_to_stop(docket, body, stage) as execution:
         assert await cancelled(execution)  # asked for is as good as done
     assert [type(error) for error in caught] == [anyio.get_cancelled_exc_class()]
 
@@ -94,22 +96,14 @@ async def test_a_cancelled_task_stays_cancelled_in_its_clean_up(docket: Docket) 
             finally:
                 steps.append("done")
 
-    execution = await docket.add(body, key="one")()
-    async with running(docket):
-        await stage.started.wait()
-        await docket.cancel("one")
+    async with told_to_stop(docket, body, stage) as execution:
         assert await cancelled(execution)
     assert steps == ["shielded", "done"]
 
 
 async def test_a_cancel_reaches_the_worker_from_another_docket(docket: Docket, store: Store) -> None:
     stage = Stage()
-
-    async def body() -> None:
-        stage.started.set()
-        await anyio.sleep_forever()
-
-    execution = await docket.add(body, key="one")()
+    execution = await docket.add(stage.hang, key="one")()
     async with running(docket), open_docket(store) as other:
         await stage.started.wait()
         await other.cancel("one")
@@ -144,10 +138,7 @@ async def test_a_body_that_finishes_all_the_same_has_completed(docket: Docket) -
             await stage.go_on.wait()
         return "finished"
 
-    execution = await docket.add(body, key="one")()
-    async with running(docket):
-        await stage.started.wait()
-        await docket.cancel("one")
+    async with told_to_stop(docket, body, stage) as execution:
         stage.go_on.set()
         # Until then the record says what it was asked for.
         with anyio.fail_after(3):
@@ -168,10 +159,7 @@ async def test_a_body_that_swallows_the_cancellation_has_completed(docket: Docke
             stage.go_on.set()
         return "swallowed"
 
-    execution = await docket.add(body, key="one")()
-    async with running(docket):
-        await stage.started.wait()
-        await docket.cancel("one")
+    async with told_to_stop(docket, body, stage) as execution:
         await stage.go_on.wait()
     assert await execution.get_result() == "swallowed"
     assert execution.state is ExecutionState.COMPLETED
@@ -188,10 +176,7 @@ async def test_a_body_that_raises_in_its_clean_up_has_failed(docket: Docket) -> 
             stage.go_on.set()
             raise ValueError("in the clean-up")
 
-    execution = await docket.add(body, key="one")()
-    async with running(docket):
-        await stage.started.wait()
-        await docket.cancel("one")
+    async with told_to_stop(docket, body, stage) as execution:
         await stage.go_on.wait()
     with pytest.raises(ValueError, match="in the clean-up"):
         await execution.get_result()
@@ -413,10 +398,7 @@ async def test_no_retry_after_a_cancel(docket: Docket) -> None:
         finally:
             raise ValueError("in the clean-up")
 
-    execution = await docket.add(body, key="one")()
-    async with running(docket):
-        await stage.started.wait()
-        await docket.cancel("one")
+    async with told_to_stop(docket, body, stage) as execution:
         await anyio.sleep(0.05)
         await execution.sync()
         assert execution.state is ExecutionState.FAILED

@@ -9,48 +9,20 @@ from typing import Any
 
 import anyio
 import pytest
-from attrs import define, field
 
 from docket_anyio import Docket, ExecutionCancelled, ExecutionState, Retry, Worker
-from docket_anyio.abc import Delivery, Instrument
 from docket_anyio.dependencies import Dependency, Depends
 from docket_anyio.exceptions import CleanupTimeout
 from tests.clocks import Stopwatch, virtual_time
-from tests.dockets import running
-from tests.worker.diary import Diary, diary, first, last
-
-
-@define
-class Reports(Instrument):
-    """What was reported and changed nothing."""
-
-    told: list[tuple[str, str]] = field(factory=list)
-
-    def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
-        self.told.append((hook, repr(error)))
-
-
-async def run_all(docket: Docket, **options: Any) -> None:
-    async with Worker(docket, **options) as worker:
-        await worker.run_until_finished()
-
-
-@pytest.fixture
-def notes(anyio_backend: object) -> Diary:
-    return Diary()
-
-
-@pytest.fixture(autouse=True)
-async def _use_notes(notes: Diary) -> None:
-    diary.set(notes)
-
+from tests.dockets import run_all, running
+from tests.worker.diary import Diary, first, last
+from tests.worker.instruments import Reports
 
 # --- opening ------------------------------------------------------------------------------------------------------
 
 
 async def test_those_that_fail_to_open_are_named_and_the_others_closed(docket: Docket, notes: Diary) -> None:
     """All are tried, so that one look tells all that is wrong."""
-    diary.set(notes)
 
     def broken() -> None:
         raise ConnectionError("refused")
@@ -107,7 +79,6 @@ async def test_a_run_whose_dependency_fails_to_open_is_retried(docket: Docket, o
 
 
 async def test_a_run_that_is_cancelled_while_it_opens(docket: Docket, notes: Diary) -> None:
-    diary.set(notes)
     opening = anyio.Event()
 
     async def slow() -> None:
@@ -128,7 +99,6 @@ async def test_a_run_that_is_cancelled_while_it_opens(docket: Docket, notes: Dia
 
 async def test_a_run_that_is_stopped_between_opening_and_body(docket: Docket, notes: Diary) -> None:
     """What was opened sees that the body did not succeed, although nothing was waited for in between."""
-    diary.set(notes)
 
     @asynccontextmanager
     async def stop() -> AsyncGenerator[None]:
@@ -161,7 +131,6 @@ class Unclosable(Dependency[None]):
 
 async def test_one_that_fails_to_close_after_a_success_fails_the_run(docket: Docket, notes: Diary) -> None:
     """As with ``async with``: the commit failed, so there is nothing to rely on."""
-    diary.set(notes)
     runs = 0
 
     async def commit() -> AsyncGenerator[None]:
@@ -188,8 +157,6 @@ async def test_one_that_fails_to_close_after_a_success_fails_the_run(docket: Doc
 
 
 async def test_one_that_fails_to_close_after_a_failure_is_reported(docket: Docket, notes: Diary) -> None:
-    diary.set(notes)
-
     async def body(before: str = Depends(first), value: None = Unclosable(), after: str = Depends(last)) -> None:
         raise ValueError("failed")
 
@@ -235,7 +202,6 @@ def swallowing() -> Generator[None]:
 @pytest.mark.parametrize("dependency", [Swallowing(), Depends(swallowing)], ids=["async", "sync"])
 async def test_one_cannot_take_the_exception_away(docket: Docket, notes: Diary, dependency: Any) -> None:
     """A transaction that is open around it must not be committed."""
-    diary.set(notes)
 
     async def body(before: str = Depends(first), value: None = dependency, after: str = Depends(last)) -> None:
         raise ValueError("failed")
@@ -249,8 +215,6 @@ async def test_one_cannot_take_the_exception_away(docket: Docket, notes: Diary, 
 
 @pytest.mark.parametrize("dependency", [Swallowing(), Depends(swallowing)], ids=["async", "sync"])
 async def test_one_cannot_take_a_cancellation_away(docket: Docket, notes: Diary, dependency: Any) -> None:
-    diary.set(notes)
-
     async def body(before: str = Depends(first), value: None = dependency) -> None:
         notes.started.set()
         await anyio.sleep_forever()
@@ -278,7 +242,6 @@ async def hanging() -> AsyncGenerator[None]:
 @virtual_time
 async def test_one_that_hangs_on_closing_fails_the_run_after_30_s(docket: Docket, notes: Diary) -> None:
     """The others have a time of their own."""
-    diary.set(notes)
 
     async def body(before: str = Depends(first), value: None = Depends(hanging), after: str = Depends(last)) -> str:
         return "done"
@@ -295,8 +258,6 @@ async def test_one_that_hangs_on_closing_fails_the_run_after_30_s(docket: Docket
 
 @virtual_time
 async def test_one_that_hangs_after_a_cancellation_has_3_s(docket: Docket, notes: Diary) -> None:
-    diary.set(notes)
-
     async def body(before: str = Depends(first), value: None = Depends(hanging)) -> None:
         notes.started.set()
         await anyio.sleep_forever()

@@ -27,7 +27,7 @@ from docket_anyio import (
 from docket_anyio.exceptions import ExecutionCancelled, InvalidSetting, InvalidTask, NotOpen, TaskTimeout
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
-from tests.dockets import leaks, open_docket, running
+from tests.dockets import leaks, open_docket, run_all, running
 from tests.servers import RedisServer
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -92,8 +92,7 @@ async def test_of_a_task(docket: Docket) -> None:
     for number in range(10):
         await docket.add(work)(number)
     watch = Stopwatch()
-    async with Worker(docket, concurrency=20) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, concurrency=20)
     assert meter.most[None] == 3
     assert watch.seconds() == pytest.approx(40, abs=0.1)
     assert watch.real_seconds() < 2
@@ -126,8 +125,7 @@ async def test_of_each_argument(docket: Docket) -> None:
     for customer in "aaaabbbb":
         await docket.add(work)(customer)
     watch = Stopwatch()
-    async with Worker(docket, concurrency=20) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, concurrency=20)
     assert meter.most == {"a": 2, "b": 2}
     assert watch.seconds() == pytest.approx(20, abs=0.1)
 
@@ -142,8 +140,7 @@ async def test_a_default_is_an_argument_too(docket: Docket) -> None:
     await docket.add(work)()
     await docket.add(work)("a")
     await docket.add(work)(customer="b")
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert meter.most == {"a": 1, "b": 1}
 
 
@@ -163,8 +160,7 @@ async def test_tasks_share_the_limits_of_an_argument_within_a_scope(docket: Dock
 
     executions = [await docket.add(task)("a") for task in (one, other, elsewhere)]
     watch = Stopwatch()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     for each in executions:
         await each.get_result()
     assert meter.most == {"db": 1, "docket": 1}
@@ -198,8 +194,7 @@ async def test_a_waiting_run_goes_on_the_moment_a_slot_is_free(docket: Docket) -
 
     for _ in range(5):
         await docket.add(work)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     starts, ends = times[::2], times[1::2]
     assert [begin - end for end, begin in zip(ends, starts[1:], strict=False)] == pytest.approx([0] * 4, abs=0.001)
 
@@ -216,8 +211,7 @@ async def test_who_waits_takes_no_slot_of_the_worker(docket: Docket) -> None:
         await docket.add(work)()
     begin = anyio.current_time()
     execution = await docket.add(other)()
-    async with Worker(docket, concurrency=2) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, concurrency=2)
     assert await execution.get_result() - begin < 1
 
 
@@ -354,8 +348,7 @@ async def test_a_retry_that_is_due_at_once_does_not_wait_for_itself(docket: Dock
 
     watch = Stopwatch()
     await docket.add(work)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert attempts == [1, 2, 3, 4, 5]
     assert watch.seconds() < 1
 
@@ -373,8 +366,7 @@ async def test_waiting_does_not_count_as_an_attempt_nor_against_the_timeout(dock
         await anyio.sleep(10)
 
     executions = [await docket.add(work)() for _ in range(4)]
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     for each in executions:
         await each.get_result()
     assert attempts == [1, 1, 1, 1]
@@ -414,8 +406,7 @@ async def test_what_is_handed_back_gives_its_slot_back(docket: Docket) -> None:
         leaving.stop(timedelta(0))
     assert await slots_of(docket, "work") == []
     watch = Stopwatch()
-    async with Worker(docket, name="B") as worker:
-        await worker.run_until_finished()
+    await run_all(docket, name="B")
     assert watch.seconds() == pytest.approx(200, abs=0.5)
     assert sorted(workers) == ["begin 0", "begin 0", "begin 1", "end 0", "end 1"]
 
@@ -429,8 +420,7 @@ async def test_a_slot_lasts_as_long_as_its_run(docket: Docket) -> None:
 
     async with running(docket, name="A", redelivery_timeout=MINUTE):
         await in_turn(docket, work, 3)
-        async with Worker(docket, name="B", redelivery_timeout=MINUTE) as worker:
-            await worker.run_until_finished()
+        await run_all(docket, name="B", redelivery_timeout=MINUTE)
     assert meter.began == [0, 1, 2]
     assert meter.most[None] == 1
 
@@ -474,8 +464,7 @@ async def test_the_slot_of_a_dead_worker_goes_to_its_own_task_and_then_to_the_ne
         await redis.zadd(f"{docket.name}:concurrency:work", {"dead": seconds + microseconds / 1e6 + 3})
     await docket.add(work)(1)
     watch = Stopwatch()
-    async with Worker(docket, redelivery_timeout=MINUTE) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, redelivery_timeout=MINUTE)
     assert sorted(meter.began) == [0, 1]
     assert meter.most[None] == 1
     assert watch.seconds() < 60 + 15 * 1.25 + 21
@@ -539,8 +528,7 @@ async def test_a_limit_that_is_replaced_by_an_argument_limits_nothing(docket: Do
 
     for number in range(3):
         await docket.add(work)(number, limit=None)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert meter.most[None] == 3
 
 
@@ -595,8 +583,7 @@ async def test_an_argument_that_is_not_given_fails_the_run(docket: Docket) -> No
         return limit.concurrency_key
 
     good, bad = await docket.add(work)(customer="a"), await docket.add(work)(other="a")
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await good.get_result() == f"{docket.name}:concurrency:customer:a"
     with pytest.raises(ValueError, match="'customer'"):
         await bad.get_result()
@@ -606,8 +593,7 @@ async def test_a_value_whose_key_would_be_that_of_a_line_fails_the_run(docket: D
     async def work(customer: str, limit: ConcurrencyLimit = ConcurrencyLimit("customer")) -> None: ...
 
     execution = await docket.add(work)("a:waiters")
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     with pytest.raises(InvalidSetting, match="a:waiters"):
         await execution.get_result()
 
@@ -618,8 +604,7 @@ async def test_nothing_is_left_of_a_limit(docket: Docket) -> None:
 
     for number in range(5):
         await docket.add(work)(number)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await leaks(docket) == []
     async with docket.redis() as redis:
         assert [key async for key in redis.scan_iter(match=f"{docket.name}:*concurrency*")] == []

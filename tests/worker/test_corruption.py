@@ -10,6 +10,7 @@ import pytest
 
 from docket_anyio import Docket, ExecutionCancelled, Worker
 from tests.dockets import running
+from tests.stage import Stage
 
 GOOD: dict[bytes | str, Any] = {
     "key": "bad",
@@ -69,22 +70,14 @@ async def test_a_parked_message_that_cannot_be_read(docket: Docket, fields: dict
 @pytest.mark.parametrize("field", ["state", "when", "generation", "started_at"])
 async def test_a_record_that_cannot_be_read_harms_no_other(docket: Docket, field: str) -> None:
     """A request to stop the run that it is about reads it."""
-    started, stopped = anyio.Event(), anyio.Event()
-
-    async def hold() -> None:
-        started.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            stopped.set()
-
+    stage = Stage()
     async with running(docket), docket.redis() as redis:
-        execution = await docket.add(hold, key="bad")()
-        await started.wait()
+        execution = await docket.add(stage.hang, key="bad")()
+        await stage.started.wait()
         await redis.hset(f"{docket.name}:runs:bad", field, "garbage")
         await docket.cancel("bad")
         with anyio.fail_after(5):
-            await stopped.wait()
+            await stage.ended.wait()
             assert await (await docket.add(echo)("good")).get_result() == "good"
             while await redis.xlen(f"{docket.name}:stream"):  # noqa: ASYNC110 - only Redis knows
                 await anyio.sleep(0.005)

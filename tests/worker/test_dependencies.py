@@ -28,6 +28,7 @@ from docket_anyio.dependencies import (
     current_execution,
     current_worker,
 )
+from tests.dockets import run_all
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 
@@ -35,8 +36,7 @@ variable: ContextVar[str] = ContextVar("variable", default="unset")
 async def result_of(docket: Docket, task: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> Any:
     """Run a task by a worker of its own, and return its result."""
     execution = await docket.add(task)(*args, **kwargs)
-    async with Worker(docket, "W") as worker:
-        await worker.run_until_finished()
+    await run_all(docket, name="W")
     return await execution.get_result()
 
 
@@ -191,8 +191,7 @@ async def test_an_argument_that_the_caller_had_to_give(docket: Docket) -> None:
         return who
 
     execution = await docket.add(body)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     with pytest.RaisesGroup(pytest.RaisesExc(KeyError, match="user_id")):
         await execution.get_result()
 
@@ -298,8 +297,7 @@ async def test_a_logger_that_says_what_it_logs_for(docket: Docket, caplog: pytes
 
     with caplog.at_level(logging.INFO):
         await docket.add(body, key="mine")()
-        async with Worker(docket, "W") as worker:
-            await worker.run_until_finished()
+        await run_all(docket, name="W")
     (line,) = [each for each in caplog.records if each.message == "hello"]
     assert line.name == "docket.task.body"
     fields = vars(line)
@@ -330,8 +328,7 @@ async def test_a_variable_that_one_run_sets_is_not_seen_by_another(docket: Docke
         return was, variable.get()
 
     one, two = await docket.add(body)("one"), await docket.add(body)("two")
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await one.get_result() == ("unset", "one")
     assert await two.get_result() == ("unset", "two")
     assert variable.get() == "unset"

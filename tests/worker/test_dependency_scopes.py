@@ -10,44 +10,16 @@ from typing import Any
 
 import anyio
 import pytest
-from attrs import define, field
 
-from docket_anyio import Docket, Execution, Retry, Worker
-from docket_anyio.abc import Delivery, Instrument
+from docket_anyio import Docket, Execution, Retry
 from docket_anyio.dependencies import Depends, Timeout
 from docket_anyio.exceptions import StrayCancellation, TaskTimeout
-from tests.dockets import running
-from tests.worker.diary import Diary, diary, first, last
-
-
-@define
-class Reports(Instrument):
-    """What was reported and changed nothing."""
-
-    told: list[tuple[str, str]] = field(factory=list)
-
-    def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
-        self.told.append((hook, repr(error)))
-
-
-async def run_all(docket: Docket, **options: Any) -> None:
-    async with Worker(docket, **options) as worker:
-        await worker.run_until_finished()
-
-
-@pytest.fixture
-def notes(anyio_backend: object) -> Diary:
-    return Diary()
-
-
-@pytest.fixture(autouse=True)
-async def _use_notes(notes: Diary) -> None:
-    diary.set(notes)
+from tests.dockets import run_all, running
+from tests.worker.diary import Diary, first, last
+from tests.worker.instruments import Reports
 
 
 async def test_the_time_of_a_dependency_is_over(docket: Docket, notes: Diary) -> None:
-    diary.set(notes)
-
     @asynccontextmanager
     async def at_most() -> AsyncGenerator[None]:
         with anyio.fail_after(0.01):  # noqa: ASYNC100 - around the body
@@ -88,7 +60,6 @@ async def test_a_dependency_cancels_the_body_and_says_nothing(docket: Docket) ->
 
 async def test_something_fails_in_the_task_group_of_a_dependency(docket: Docket, notes: Diary) -> None:
     """The body is cancelled, and the failure is the run's; the worker goes on."""
-    diary.set(notes)
 
     @asynccontextmanager
     async def watched() -> AsyncGenerator[None]:
@@ -118,7 +89,6 @@ async def test_something_fails_in_the_task_group_of_a_dependency(docket: Docket,
 
 async def test_a_body_that_fails_in_the_task_group_of_a_dependency(docket: Docket, notes: Diary) -> None:
     """The group is the dependency's: neither the result nor other dependencies see its group of exceptions."""
-    diary.set(notes)
 
     @asynccontextmanager
     async def group() -> AsyncGenerator[anyio.abc.TaskGroup]:

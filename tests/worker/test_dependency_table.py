@@ -144,10 +144,8 @@ async def end(docket: Docket, execution: Execution[str], ending: str, **options:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_opened_is_closed(docket: Docket, kind: str, ending: str) -> None:
+async def test_what_is_opened_is_closed(docket: Docket, notes: Diary, kind: str, ending: str) -> None:
     """Once, in reverse order, by the task that opened it, however the run ends."""
-    notes = Diary()
-    diary.set(notes)
     default, row = KINDS[kind]
     task = {"annotated": annotated, "task group": with_tasks}.get(kind) or task_with(default)
     around = [Depends(kinds.async_manager)] if kind == "worker-wide" else ()

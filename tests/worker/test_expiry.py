@@ -18,13 +18,13 @@ from docket_anyio import (
     ExecutionState,
     Perpetual,
     Retry,
-    Worker,
 )
-from docket_anyio.abc import Delivery, DropReason, Instrument
+from docket_anyio.abc import DropReason
 from docket_anyio.exceptions import DocketError, ExecutionExpired, InvalidSetting, InvalidTime, NotHonoured
 from tests.clocks import virtual_time
 from tests.conftest import Store
-from tests.dockets import contents, open_docket, running
+from tests.dockets import contents, open_docket, run_all, running
+from tests.worker.instruments import Drops
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
@@ -37,25 +37,12 @@ def now(docket: Docket) -> datetime:
     return docket.broker.clock.now()
 
 
-async def run_all(docket: Docket) -> None:
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
-
-
 async def assert_expired(execution: Execution[str]) -> None:
     with pytest.raises(ExecutionExpired, match=f"'{execution.key}' had not begun when it expired"):
         await execution.get_result()
     assert execution.state is ExecutionState.CANCELLED
     assert execution.error == "ExecutionExpired: it had not begun when it expired"
     assert execution.started_at is None
-
-
-class Recorder(Instrument):
-    def __init__(self) -> None:
-        self.dropped: list[DropReason] = []
-
-    def delivery_dropped(self, worker: str, delivery: Delivery, reason: DropReason) -> None:
-        self.dropped.append(reason)
 
 
 async def test_what_is_run_in_time_gives_its_result(docket: Docket) -> None:
@@ -66,13 +53,12 @@ async def test_what_is_run_in_time_gives_its_result(docket: Docket) -> None:
 
 async def test_what_waited_for_too_long_is_not_run(docket: Docket, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    recorder = Recorder()
+    drops = Drops()
     execution = await docket.add(give, expires=timedelta(milliseconds=1))("value")
     await anyio.sleep(0.01)
-    async with Worker(docket, instruments=[recorder]) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, instruments=[drops])
     await assert_expired(execution)
-    assert recorder.dropped == [DropReason.EXPIRED]
+    assert drops.reasons == [DropReason.EXPIRED]
     assert f"give{{{execution.key}}} (expired)" in caplog.text
 
 

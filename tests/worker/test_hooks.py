@@ -9,8 +9,7 @@ import anyio
 import pytest
 from attrs import define, field
 
-from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Perpetual, Retry, Worker
-from docket_anyio.abc import Delivery, Instrument
+from docket_anyio import Docket, Execution, ExecutionCancelled, ExecutionState, Perpetual, Retry
 from docket_anyio.dependencies import (
     CancellationHandler,
     CompletionHandler,
@@ -23,7 +22,8 @@ from docket_anyio.dependencies import (
 )
 from docket_anyio.exceptions import InvalidTask, TaskFailed, TaskTimeout
 from tests.clocks import Stopwatch, virtual_time
-from tests.dockets import running
+from tests.dockets import run_all, running
+from tests.worker.instruments import Reports
 
 
 @define(eq=False)
@@ -56,19 +56,6 @@ class OnCompletion(Handling, CompletionHandler[Any]):
 class OnCancellation(Handling, CancellationHandler[Any]):
     async def on_cancelled(self, execution: Execution[Any], outcome: TaskOutcome) -> None:
         await self.hear(outcome)
-
-
-@define
-class Reports(Instrument):
-    told: list[tuple[str, str]] = field(factory=list)
-
-    def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
-        self.told.append((hook, repr(error)))
-
-
-async def run_all(docket: Docket, **options: Any) -> None:
-    async with Worker(docket, **options) as worker:
-        await worker.run_until_finished()
 
 
 # --- failure ------------------------------------------------------------------------------------------------------

@@ -10,11 +10,11 @@ from typing import Any
 import anyio
 import pytest
 
-from docket_anyio import Docket, Retry, Worker
+from docket_anyio import Docket, Retry
 from docket_anyio.abc import Again, Delivery, Depth, Failed, Finish, Instrument, Outcome, Settlement, Succeeded
 from docket_anyio.dependencies import current_execution
 from tests.clocks import virtual_time
-from tests.dockets import running
+from tests.dockets import run_all, running
 
 
 class Recorder(Instrument):
@@ -51,16 +51,14 @@ async def flaky(retry: Retry = Retry(attempts=2)) -> None:
 async def test_an_instrument_hears_of_each_run(docket: Docket) -> None:
     recorder = Recorder()
     await docket.add(flaky)()
-    async with Worker(docket, "W", instruments=[recorder]) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, name="W", instruments=[recorder])
     assert recorder.told == [("W", "flaky", 1), (Failed, Again), ("W", "flaky", 2), (Succeeded, Finish)]
 
 
 async def test_one_that_raises_is_logged_and_told_no_more(docket: Docket, caplog: pytest.LogCaptureFixture) -> None:
     broken, recorder = Broken(), Recorder()
     execution = await docket.add(flaky)()
-    async with Worker(docket, "W", instruments=[broken, recorder]) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, name="W", instruments=[broken, recorder])
     await execution.get_result()
     assert broken.told == [("W", "flaky", 1)]
     assert len(recorder.told) == 4
@@ -73,8 +71,7 @@ async def test_one_that_raises_at_what_was_superseded_cannot_hurt_either(docket:
         raise ValueError("ouch")
 
     execution = await docket.add(hasty, key="K")()
-    async with Worker(docket, "W", instruments=[Fragile()]) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, name="W", instruments=[Fragile()])
     await execution.get_result()
 
 
@@ -93,8 +90,7 @@ async def test_what_one_sets_for_a_run_is_seen_by_its_body_only(docket: Docket) 
 
     for key in "ABC":
         await docket.add(look, key=key)()
-    async with Worker(docket, concurrency=1, instruments=[Marking()]) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, concurrency=1, instruments=[Marking()])
     assert seen == {"A": "A", "B": "B", "C": None}
     assert current.get() is None
 

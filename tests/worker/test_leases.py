@@ -10,7 +10,8 @@ import pytest
 from docket_anyio import Docket, Worker
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
-from tests.dockets import running
+from tests.dockets import run_all, running
+from tests.stage import Crowd, Stage
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -39,8 +40,7 @@ async def test_what_a_dead_worker_held_is_delivered_again_after_its_lease(docket
     executions = [await docket.add(echo)(number) for number in range(5)]
     await claim_as(docket, "dead", 5)
     watch = Stopwatch()
-    async with Worker(docket, redelivery_timeout=MINUTE) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, redelivery_timeout=MINUTE)
     assert 60 <= watch.seconds() <= 60 + 15 * 1.25 + 1
     assert [await execution.get_result() for execution in executions] == list(range(5))
 
@@ -62,29 +62,19 @@ async def test_a_run_of_a_dead_worker_is_started_anew(docket: Docket) -> None:
     async with docket.redis() as redis:
         await redis.hset(f"{docket.name}:runs:one", mapping={"state": "running", "worker": "dead"})
         await redis.hdel(f"{docket.name}:runs:one", "known", "stream_id")
-    async with Worker(docket, name="alive", redelivery_timeout=MINUTE) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, name="alive", redelivery_timeout=MINUTE)
     assert await execution.get_result() == "value"
     assert execution.worker == "alive"
 
 
 @virtual_time
 async def test_redeliveries_take_no_more_slots_than_there_are(docket: Docket) -> None:
-    now = most = 0
-
-    async def count() -> None:
-        nonlocal now, most
-        now += 1
-        most = max(most, now)
-        await anyio.sleep(1)
-        now -= 1
-
+    crowd = Crowd()
     for _ in range(7):
-        await docket.add(count)()
+        await docket.add(crowd.stay)(1)
     await claim_as(docket, "dead", 7)
-    async with Worker(docket, concurrency=2, redelivery_timeout=MINUTE) as worker:
-        await worker.run_until_finished()
-    assert most == 2
+    await run_all(docket, concurrency=2, redelivery_timeout=MINUTE)
+    assert crowd.most == 2
 
 
 @virtual_time
@@ -167,24 +157,16 @@ async def test_a_draining_worker_keeps_what_it_runs_for_real(docket: Docket) -> 
 
 @virtual_time
 async def test_a_run_whose_lease_is_lost_is_stopped_and_left_to_its_new_owner(docket: Docket) -> None:
-    started, stopped = anyio.Event(), anyio.Event()
-
-    async def long() -> None:
-        started.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            stopped.set()
-
-    await docket.add(long, key="one")()
+    stage = Stage()
+    await docket.add(stage.hang, key="one")()
     async with running(docket, name="A", redelivery_timeout=MINUTE):
-        await started.wait()
+        await stage.started.wait()
         stream = f"{docket.name}:stream"
         async with docket.redis() as redis:
             ((receipt, _),) = await redis.xrange(stream)
             await redis.xclaim(stream, "docket-workers", "B", 0, [receipt])
             with anyio.fail_after(16):
-                await stopped.wait()
+                await stage.ended.wait()
             await anyio.wait_all_tasks_blocked()
             ((consumer, _),) = await pending_of(docket)
             assert consumer == b"B"
@@ -209,19 +191,11 @@ async def test_one_worker_of_many_looks_for_abandoned_deliveries(docket: Docket)
 
 async def test_a_worker_under_the_name_of_a_dead_one_keeps_to_its_slots(docket: Docket, store: Store) -> None:
     """After an outage it looks for what is pending under its name, which may be more than it has slots for."""
-    now = most = 0
+    crowd = Crowd()
     if store.kind == "memory":
         pytest.skip("memory:// has no outages")
-
-    async def count() -> None:
-        nonlocal now, most
-        now += 1
-        most = max(most, now)
-        await anyio.sleep(0.02)
-        now -= 1
-
     for _ in range(6):
-        await docket.add(count)()
+        await docket.add(crowd.stay)(0.02)
     await claim_as(docket, "W", 6)
     options = {"name": "W", "concurrency": 2, "redelivery_timeout": timedelta(milliseconds=400)}
     async with running(docket, **options), docket.redis() as redis:
@@ -231,4 +205,4 @@ async def test_a_worker_under_the_name_of_a_dead_one_keeps_to_its_slots(docket: 
         with anyio.fail_after(4):
             while await redis.xlen(f"{docket.name}:stream"):  # noqa: ASYNC110 - only Redis knows
                 await anyio.sleep(0.01)
-    assert most == 2
+    assert crowd.most == 2

@@ -59,11 +59,16 @@ class Gauge:
         gate.set()
 
 
-async def test_more_run_as_soon_as_more_may(docket: Docket) -> None:
+async def waiting_in_line(docket: Docket, number: int) -> Gauge:
+    """What so many tasks, added and not yet begun, are measured by."""
     gauge = Gauge()
-    docket.register(gauge.wait, names=["wait"])
-    for _ in range(5):
-        await docket.add("wait")()
+    for _ in range(number):
+        await docket.add(gauge.wait)()
+    return gauge
+
+
+async def test_more_run_as_soon_as_more_may(docket: Docket) -> None:
+    gauge = await waiting_in_line(docket, 5)
     async with running(docket, concurrency=1) as worker:
         await gauge.reach(1)
         worker.concurrency = 3
@@ -75,10 +80,7 @@ async def test_more_run_as_soon_as_more_may(docket: Docket) -> None:
 
 
 async def test_fewer_run_once_enough_have_ended(docket: Docket) -> None:
-    gauge = Gauge()
-    docket.register(gauge.wait, names=["wait"])
-    for _ in range(6):
-        await docket.add("wait")()
+    gauge = await waiting_in_line(docket, 6)
     async with running(docket, concurrency=3) as worker:
         await gauge.reach(3)
         worker.concurrency = 1

@@ -9,7 +9,7 @@ import pytest
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-from docket_anyio import Docket, Worker
+from docket_anyio import Docket
 from docket_anyio.dependencies import (
     Cron,
     Depends,
@@ -21,7 +21,7 @@ from docket_anyio.dependencies import (
     Timeout,
 )
 from docket_anyio.exceptions import NotOpen, TaskTimeout
-from tests.dockets import running
+from tests.dockets import run_all, running
 
 
 @define
@@ -52,8 +52,7 @@ async def test_progress(docket: Docket) -> None:
         return progress.current, progress.total, progress.message
 
     one, two = await docket.add(body)(10), await docket.add(body)(50)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await one.get_result() == (1, 10, "of 10")
     assert await two.get_result() == (5, 50, "of 50")
 
@@ -74,8 +73,7 @@ async def test_attempts(docket: Docket, marker: Retry) -> None:
         return [*attempts, retry.attempt]
 
     one, two = await docket.add(body)(fails=True), await docket.add(body)(fails=False)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await one.get_result() == [2, 2]
     assert await two.get_result() == [1, 1]
     assert marker.attempt == 1
@@ -95,8 +93,7 @@ async def test_timeouts(docket: Docket) -> None:
         return timeout.expired()
 
     one, two = await docket.add(body)(1), await docket.add(body)(2)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     with pytest.raises(TaskTimeout):
         await one.get_result()
     assert await two.get_result() is False
@@ -163,6 +160,5 @@ async def test_what_functions_make(docket: Docket) -> None:
         return numbers
 
     one, two = await docket.add(body)(1), await docket.add(body)(2)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert (await one.get_result(), await two.get_result()) == ([1], [2])

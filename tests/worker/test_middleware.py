@@ -9,10 +9,9 @@ from typing import Any
 
 import anyio
 import pytest
-from attrs import define, field
+from attrs import define
 
 from docket_anyio import Docket, Execution, ExecutionState, Retry, Worker
-from docket_anyio.abc import Delivery, Instrument
 from docket_anyio.dependencies import (
     Dependency,
     Depends,
@@ -21,20 +20,8 @@ from docket_anyio.dependencies import (
     Timeout,
 )
 from docket_anyio.exceptions import InvalidTask, TaskTimeout
-
-
-@define
-class Reports(Instrument):
-    told: list[tuple[str, str]] = field(factory=list)
-
-    def hook_failed(self, worker: str, delivery: Delivery, hook: str, error: Exception) -> None:
-        self.told.append((hook, repr(error)))
-
-
-async def run_all(docket: Docket, **options: Any) -> None:
-    async with Worker(docket, **options) as worker:
-        await worker.run_until_finished()
-
+from tests.dockets import run_all
+from tests.worker.instruments import Reports
 
 # --- middleware ---------------------------------------------------------------------------------------------------
 

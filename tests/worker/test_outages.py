@@ -9,23 +9,15 @@ from typing import Any
 
 import anyio
 import pytest
-from attrs import define, field
 
 from docket_anyio import Docket, Execution, ExecutionCancelled, Worker
 from docket_anyio.exceptions import RedisRefused, RedisUnavailable
 from tests.conftest import StartRedis, Store
-from tests.dockets import open_docket, running
+from tests.dockets import open_docket, run_all, running
+from tests.stage import Stage
 from tests.worker.flaky import FlakyRedis, flaky_redis
 
 SOON = {"reconnection_delay": timedelta(milliseconds=50), "redelivery_timeout": timedelta(milliseconds=800)}
-
-
-@define
-class Stage:
-    started: anyio.Event = field(factory=anyio.Event)
-    go_on: anyio.Event = field(factory=anyio.Event)
-    runs: int = 0
-    cancelled: int = 0
 
 
 @pytest.fixture
@@ -64,16 +56,9 @@ async def kill_connections(url: str) -> None:
 
 async def test_a_run_outlives_its_connections(anyio_backend: object, start_redis: StartRedis) -> None:
     stage = Stage()
-
-    async def body() -> str:
-        stage.runs += 1
-        stage.started.set()
-        await stage.go_on.wait()
-        return "finished"
-
     with start_redis() as server:
         async with Docket("d", server.url) as docket:
-            execution = await docket.add(body)()
+            execution = await docket.add(stage.perform)()
             async with running(docket, **SOON):
                 await stage.started.wait()
                 for _ in range(5):
@@ -107,8 +92,7 @@ async def test_a_waiter_outlives_its_connection(anyio_backend: object, start_red
                 await anyio.sleep(0.05)
                 await kill_connections(server.url)
                 await anyio.sleep(0.05)
-                async with Worker(docket) as worker:
-                    await worker.run_until_finished()
+                await run_all(docket)
     assert found == ["value"]
 
 
@@ -117,15 +101,8 @@ async def test_a_run_that_ends_during_an_outage_is_settled_afterwards(
 ) -> None:
     caplog.set_level(logging.INFO, "docket_anyio")
     stage = Stage()
-
-    async def body() -> str:
-        stage.runs += 1
-        stage.started.set()
-        await stage.go_on.wait()
-        return "finished"
-
     async with Docket("d", durable.url) as docket:
-        execution = await docket.add(body)()
+        execution = await docket.add(stage.perform)()
         late = await docket.add(echo, when=datetime.now(UTC) + timedelta(milliseconds=300))("late")
         async with running(docket, **SOON):
             await stage.started.wait()
@@ -142,15 +119,16 @@ async def test_a_run_that_ends_during_an_outage_is_settled_afterwards(
 
 
 async def test_a_run_goes_on_through_an_outage(anyio_backend: object, durable: FlakyRedis) -> None:
-    stage = Stage()
+    stage, cancelled = Stage(), False
 
     async def body() -> str:
+        nonlocal cancelled
         stage.runs += 1
         stage.started.set()
         try:
             await stage.go_on.wait()
         except anyio.get_cancelled_exc_class():
-            stage.cancelled += 1
+            cancelled = True
             raise
         return "finished"
 
@@ -164,7 +142,8 @@ async def test_a_run_goes_on_through_an_outage(anyio_backend: object, durable: F
             await anyio.sleep(0.5)
             stage.go_on.set()
             assert await patient_result(execution) == "finished"
-    assert (stage.runs, stage.cancelled) == (1, 0)
+    assert stage.runs == 1
+    assert not cancelled
 
 
 async def test_a_worker_goes_on_with_a_redis_that_has_forgotten_everything(
@@ -172,14 +151,8 @@ async def test_a_worker_goes_on_with_a_redis_that_has_forgotten_everything(
 ) -> None:
     """What waited is lost, and so is the record of what ran; the worker is not."""
     stage = Stage()
-
-    async def body() -> str:
-        stage.started.set()
-        await stage.go_on.wait()
-        return "finished"
-
     async with Docket("d", forgetful.url) as docket:
-        await docket.add(body)()
+        await docket.add(stage.perform)()
         async with running(docket, **SOON):
             await stage.started.wait()
             forgetful.kill()
@@ -201,23 +174,15 @@ async def test_a_worker_goes_on_when_everything_was_flushed(anyio_backend: objec
 
 async def test_a_request_to_stop_that_nobody_heard_is_found(anyio_backend: object, start_redis: StartRedis) -> None:
     stage = Stage()
-
-    async def body() -> None:
-        stage.started.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            stage.go_on.set()
-
     with start_redis() as server:
         async with Docket("d", server.url) as docket:
-            execution = await docket.add(body, key="one")()
+            execution = await docket.add(stage.hang, key="one")()
             async with running(docket, **SOON), docket.redis() as redis:
                 await stage.started.wait()
                 await redis.client_kill_filter(_type="pubsub")
                 await docket.cancel("one")
                 with anyio.fail_after(3):
-                    await stage.go_on.wait()
+                    await stage.ended.wait()
                 with pytest.raises(ExecutionCancelled):
                     await patient_result(execution)
 

@@ -8,27 +8,18 @@ import anyio
 import pytest
 
 from docket_anyio import ConcurrencyLimit, Docket, ExecutionState, Retry, Worker
-from docket_anyio.abc import Delivery, DropReason, Instrument
+from docket_anyio.abc import DropReason
 from docket_anyio.exceptions import ExecutionExpired, NotHonoured
 from tests.clocks import virtual_time
 from tests.conftest import Store
-from tests.dockets import leaks, open_docket, running
+from tests.dockets import leaks, open_docket, run_all, running
+from tests.worker.instruments import Drops
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 
 async def give(value: str) -> str:
     return value
-
-
-class Recorder(Instrument):
-    """Counts what is claimed for nothing."""
-
-    def __init__(self) -> None:
-        self.dropped: list[DropReason] = []
-
-    def delivery_dropped(self, worker: str, delivery: Delivery, reason: DropReason) -> None:
-        self.dropped.append(reason)
 
 
 def now(docket: Docket) -> datetime:
@@ -56,8 +47,8 @@ async def test_nothing_begins_until_it_is_resumed(docket: Docket) -> None:
 
 
 async def test_a_worker_that_waits_for_tasks_is_paused_too(docket: Docket) -> None:
-    recorder = Recorder()
-    async with running(docket, instruments=[recorder]):
+    drops = Drops()
+    async with running(docket, instruments=[drops]):
         first = await docket.add(give)("first")
         assert await first.get_result() == "first"
         await docket.pause()
@@ -67,8 +58,8 @@ async def test_a_worker_that_waits_for_tasks_is_paused_too(docket: Docket) -> No
         assert snapshot.paused
         assert len(snapshot.future) == 20
         # What had been claimed in that moment went back, once: nobody claims again and again.
-        assert set(recorder.dropped) <= {DropReason.HANDED_BACK}
-        assert len(recorder.dropped) <= 20
+        assert set(drops.reasons) <= {DropReason.HANDED_BACK}
+        assert len(drops.reasons) <= 20
         await docket.resume()
         for number, each in enumerate(executions):
             assert await each.get_result(timeout=2 * SECOND) == str(number)
@@ -147,14 +138,14 @@ async def test_a_resume_that_nobody_heard_of_is_noticed(docket: Docket) -> None:
 
 @virtual_time
 async def test_a_pause_that_nobody_heard_of_is_noticed_at_the_first_task(docket: Docket) -> None:
-    recorder = Recorder()
-    async with running(docket, instruments=[recorder]):
+    drops = Drops()
+    async with running(docket, instruments=[drops]):
         async with docket.redis() as redis:
             await redis.set(docket.key("anyio:paused"), "since now")
         execution = await docket.add(give)("value")
         await anyio.sleep(60)
         # Once more by the claim that waited already when it went back.
-        assert recorder.dropped == [DropReason.HANDED_BACK] * 2
+        assert drops.reasons == [DropReason.HANDED_BACK] * 2
         await docket.resume()
         assert await execution.get_result() == "value"
 
@@ -191,8 +182,7 @@ async def test_a_worker_that_stops_meanwhile_leaves_nothing_behind(docket: Docke
         assert (await redis.xpending(docket.stream_key, docket.worker_group_name))["pending"] == 0
     assert (await docket.snapshot()).workers == []
     await docket.resume()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == "value"
 
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from docket_anyio import Cron, Docket, Execution, ExecutionState, Perpetual, Retry, Worker
+from docket_anyio import Cron, Docket, Execution, ExecutionState, Perpetual, Retry
 from docket_anyio.exceptions import InvalidKey, InvalidSetting, InvalidTask, NotSerializable
 from tests.clocks import virtual_time
 from tests.conftest import Store
-from tests.dockets import open_docket, running
+from tests.dockets import open_docket, run_all, running
 
 SECOND = timedelta(seconds=1)
 
@@ -29,8 +29,7 @@ async def test_from_start_to_start(docket: Docket) -> None:
             perpetual.cancel()
 
     await docket.add(poll)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert gaps == pytest.approx([60, 60, 60], abs=0.01)
 
@@ -46,8 +45,7 @@ async def test_a_run_that_takes_longer_is_followed_at_once(docket: Docket) -> No
             perpetual.cancel()
 
     await docket.add(poll)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert starts[1] - starts[0] == pytest.approx(5, abs=0.01)
 
 
@@ -67,8 +65,7 @@ async def test_the_body_chooses_the_next_arguments_and_the_next_time(docket: Doc
         return n
 
     execution = await docket.add(count)(1)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert seen == [(1, "go"), (2, "on"), (3, "go")]
     assert await execution.get_result() == 3
 
@@ -84,8 +81,7 @@ async def test_a_failure_is_followed_by_the_next_run(docket: Docket) -> None:
         return "done"
 
     execution = await docket.add(poll)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == "done"
 
 
@@ -99,8 +95,7 @@ async def test_a_retry_is_asked_first_and_the_chain_goes_on_from_the_first_attem
         perpetual.cancel()
 
     await docket.add(poll)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert attempts == [1, 2, 1]
 
 
@@ -173,8 +168,7 @@ async def test_arguments_that_cannot_be_pickled_fail_the_call_that_gave_them(doc
         return "not told"
 
     execution = await docket.add(poll)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == "told"
 
 
@@ -236,8 +230,7 @@ async def test_automatic_tasks_are_left_alone_if_the_worker_is_told_so(docket: D
     async def sweep(perpetual: Perpetual = Perpetual(automatic=True)) -> None: ...
 
     docket.register(sweep)
-    async with Worker(docket, schedule_automatic_tasks=False) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, schedule_automatic_tasks=False)
     assert await docket.get_execution("sweep") is None
 
 

@@ -12,7 +12,7 @@ from docket_anyio._model.outcome import Failed, ShutDown, Succeeded
 from docket_anyio._model.settlement import Again, Continue, Finish, HandBack, without_successor
 from docket_anyio.exceptions import InvalidKey, InvalidSetting
 from tests.clocks import Stopwatch, virtual_time
-from tests.dockets import leaks, running
+from tests.dockets import leaks, run_all, running
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
@@ -182,8 +182,7 @@ async def test_a_stricken_task_that_was_claimed_is_cancelled(docket: Docket) -> 
 
     execution = await docket.add(fail, key="one")()
     await docket.strike(fail)
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     with pytest.raises(ExecutionCancelled), anyio.fail_after(5):
         await execution.get_result()
     assert await leaks(docket) == []

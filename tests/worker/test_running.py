@@ -14,6 +14,7 @@ from docket_anyio.exceptions import NotOpen
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
 from tests.dockets import keys_of, open_docket, running
+from tests.stage import Stage
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 
@@ -227,24 +228,20 @@ async def test_what_is_due_later_is_waited_for(docket: Docket) -> None:
 
 
 async def test_what_another_worker_runs_is_waited_for(docket: Docket) -> None:
-    started, go_on, finished = anyio.Event(), anyio.Event(), anyio.Event()
-
-    async def wait() -> None:
-        started.set()
-        await go_on.wait()
+    stage, finished = Stage(), anyio.Event()
 
     async def until_finished() -> None:
         async with Worker(docket, name="B", minimum_check_interval=timedelta(milliseconds=10)) as worker:
             await worker.run_until_finished()
         finished.set()
 
-    await docket.add(wait)()
+    await docket.add(stage.perform)()
     async with running(docket, name="A"), anyio.create_task_group() as group:
-        await started.wait()
+        await stage.started.wait()
         group.start_soon(until_finished)
         await anyio.sleep(0.05)
         assert not finished.is_set()
-        go_on.set()
+        stage.go_on.set()
         with anyio.fail_after(2):
             await finished.wait()
 

@@ -10,7 +10,7 @@ import pytest
 
 from docket_anyio import Docket, Execution, ExecutionCancelled, Retry, Worker
 from docket_anyio.dependencies import CurrentDocket, CurrentWorker, Depends, Shared, current_execution
-from tests.dockets import running
+from tests.dockets import run_all, running
 from tests.worker.diary import Diary
 
 
@@ -41,8 +41,7 @@ async def test_one_that_fifty_runs_want_at_once_is_made_once(docket: Docket) -> 
         return value is made[0]
 
     executions = await add_many(docket, body, 50)
-    async with Worker(docket, concurrency=50) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, concurrency=50)
     assert len(made) == 1
     assert all([await each.get_result() for each in executions])
 
@@ -93,8 +92,7 @@ async def test_it_is_the_same_for_all_tasks_and_within_dependencies(docket: Dock
 
     await docket.add(direct)()
     await docket.add(indirect)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert len(seen) == 2
     assert seen[0] is seen[1]
 
@@ -128,14 +126,11 @@ async def test_one_that_nobody_wants_is_not_made(docket: Docket) -> None:
 
     docket.register(body)
     execution = await docket.add(other)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == "other"
 
 
-async def test_it_may_need_others_and_is_closed_before_them(docket: Docket) -> None:
-    notes = Diary()
-
+async def test_it_may_need_others_and_is_closed_before_them(docket: Docket, notes: Diary) -> None:
     @asynccontextmanager
     async def settings() -> AsyncGenerator[str]:
         async with notes.slow_page("settings") as page:
@@ -160,8 +155,7 @@ async def test_it_may_need_others_and_is_closed_before_them(docket: Docket) -> N
 
     execution = await docket.add(body)()
     await docket.add(early)()
-    async with Worker(docket, "W") as worker:
-        await worker.run_until_finished()
+    await run_all(docket, name="W")
     assert await execution.get_result() == f"pool at address of settings of {docket.name} and W"
     opened = ["settings", "address", "pool"]
     closed = [*reversed(opened)]
@@ -176,8 +170,7 @@ async def test_it_sees_nothing_of_the_run_that_came_first(docket: Docket) -> Non
         return nothing_seen
 
     execution = await docket.add(body)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result()
 
 
@@ -229,14 +222,11 @@ async def test_a_retry_tries_again_to_make_it(docket: Docket) -> None:
         return f"{value} at attempt {retry.attempt}"
 
     execution = await docket.add(body)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == "pool at attempt 3"
 
 
-async def test_one_that_fails_to_close_ends_the_worker_with_its_error(docket: Docket) -> None:
-    notes = Diary()
-
+async def test_one_that_fails_to_close_ends_the_worker_with_its_error(docket: Docket, notes: Diary) -> None:
     @asynccontextmanager
     async def first() -> AsyncGenerator[str]:
         async with notes.slow_page("first") as page:

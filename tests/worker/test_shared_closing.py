@@ -15,14 +15,12 @@ from docket_anyio import Docket, ExecutionState, Worker
 from docket_anyio.dependencies import Shared, SharedContext, resolved_dependencies
 from docket_anyio.exceptions import CleanupTimeout
 from tests.clocks import Stopwatch, virtual_time
-from tests.dockets import running
-from tests.worker.diary import Diary, diary
+from tests.dockets import run_all, running
+from tests.worker.diary import Diary
 
 
-async def test_it_is_closed_after_the_last_run(docket: Docket) -> None:
+async def test_it_is_closed_after_the_last_run(docket: Docket, notes: Diary) -> None:
     """Also where the worker is told to cancel what runs."""
-    notes = Diary()
-    diary.set(notes)
 
     @asynccontextmanager
     async def pool() -> AsyncGenerator[str]:
@@ -43,9 +41,7 @@ async def test_it_is_closed_after_the_last_run(docket: Docket) -> None:
     assert execution.state is ExecutionState.QUEUED
 
 
-async def test_it_is_closed_where_the_worker_is_cancelled(docket: Docket) -> None:
-    notes = Diary()
-
+async def test_it_is_closed_where_the_worker_is_cancelled(docket: Docket, notes: Diary) -> None:
     @asynccontextmanager
     async def pool() -> AsyncGenerator[str]:
         async with anyio.create_task_group(), notes.slow_page("pool"):
@@ -83,8 +79,7 @@ async def test_a_task_group_that_all_runs_share(docket: Docket) -> None:
         return "now"
 
     execution = await docket.add(body)()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == "now"
     assert told == ["later"]
 

@@ -13,31 +13,23 @@ from typing import Any
 
 import anyio
 import pytest
-from attrs import define, field
 
 from docket_anyio import Docket, ExecutionState, Retry, Worker
 from docket_anyio.exceptions import InvalidSetting
 from tests.clocks import Stopwatch, virtual_time
 from tests.conftest import Store
-from tests.dockets import leaks, open_docket, running
+from tests.dockets import leaks, open_docket, run_all, running
+from tests.stage import Stage
 
 NO_TIME, SHORT, MINUTE = timedelta(0), timedelta(milliseconds=50), timedelta(minutes=1)
 
 
-@define
-class Stage:
-    started: anyio.Event = field(factory=anyio.Event)
-    go_on: anyio.Event = field(factory=anyio.Event)
-    ended: anyio.Event = field(factory=anyio.Event)
-    runs: int = 0
-
-
 @asynccontextmanager
-async def hosted(worker: Worker) -> AsyncGenerator[anyio.abc.TaskGroup]:
-    """The worker runs in a task group of the test's."""
-    async with anyio.create_task_group() as group:
+async def hosted(docket: Docket, **options: Any) -> AsyncGenerator[Worker]:
+    """A worker that runs beside the block until somebody stops it."""
+    async with Worker(docket, **options) as worker, anyio.create_task_group() as group:
         await group.start(worker.run_forever)
-        yield group
+        yield worker
 
 
 # --- stop() -------------------------------------------------------------------------------------------------------
@@ -45,14 +37,8 @@ async def hosted(worker: Worker) -> AsyncGenerator[anyio.abc.TaskGroup]:
 
 async def test_a_stopped_worker_lets_its_runs_end(docket: Docket) -> None:
     stage = Stage()
-
-    async def body() -> str:
-        stage.started.set()
-        await stage.go_on.wait()
-        return "finished"
-
-    execution = await docket.add(body)()
-    async with Worker(docket) as worker, hosted(worker):
+    execution = await docket.add(stage.perform)()
+    async with hosted(docket) as worker:
         await stage.started.wait()
         worker.stop()
         await anyio.wait_all_tasks_blocked()
@@ -62,18 +48,12 @@ async def test_a_stopped_worker_lets_its_runs_end(docket: Docket) -> None:
 
 async def test_a_stopped_worker_claims_nothing_more(docket: Docket) -> None:
     stage = Stage()
-
-    async def body() -> None:
-        stage.runs += 1
-        stage.started.set()
-        await stage.go_on.wait()
-
-    await docket.add(body)()
-    async with Worker(docket) as worker, hosted(worker):
+    await docket.add(stage.perform)()
+    async with hosted(docket) as worker:
         await stage.started.wait()
         worker.stop()
         await anyio.wait_all_tasks_blocked()
-        later = await docket.add(body, key="later")()
+        later = await docket.add(stage.perform, key="later")()
         await anyio.sleep(0.02)
         stage.go_on.set()
     assert stage.runs == 1
@@ -85,16 +65,8 @@ async def test_a_stopped_worker_claims_nothing_more(docket: Docket) -> None:
 @virtual_time
 async def test_what_still_runs_after_the_grace_goes_back_into_the_queue(docket: Docket) -> None:
     stage = Stage()
-
-    async def body() -> int:
-        stage.runs += 1
-        stage.started.set()
-        if stage.runs == 1:
-            await anyio.sleep_forever()
-        return stage.runs
-
-    execution = await docket.add(body)()
-    async with Worker(docket, grace=MINUTE) as worker, hosted(worker):
+    execution = await docket.add(stage.hang_once)()
+    async with hosted(docket, grace=MINUTE) as worker:
         await stage.started.wait()
         watch = Stopwatch()
         worker.stop()
@@ -104,21 +76,15 @@ async def test_what_still_runs_after_the_grace_goes_back_into_the_queue(docket: 
     async with docket.redis() as redis:
         ((_, message),) = await redis.xrange(f"{docket.name}:stream")
         assert (message[b"attempt"], message[b"generation"]) == (b"1", b"1")
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
     assert await execution.get_result() == 2
 
 
 async def test_with_no_grace_it_goes_back_at_once(docket: Docket) -> None:
     stage = Stage()
-
-    async def body() -> None:
-        stage.started.set()
-        await anyio.sleep_forever()
-
-    execution = await docket.add(body, key="one")()
+    execution = await docket.add(stage.hang, key="one")()
     with anyio.fail_after(5):
-        async with Worker(docket) as worker, hosted(worker):
+        async with hosted(docket) as worker:
             await stage.started.wait()
             worker.stop(grace=NO_TIME)
     await execution.sync()
@@ -128,34 +94,21 @@ async def test_with_no_grace_it_goes_back_at_once(docket: Docket) -> None:
 
 async def test_what_was_handed_back_runs_elsewhere(docket: Docket) -> None:
     stage = Stage()
-
-    async def body() -> str:
-        stage.runs += 1
-        stage.started.set()
-        if stage.runs == 1:
-            await anyio.sleep_forever()
-        return "elsewhere"
-
-    execution = await docket.add(body)()
-    async with Worker(docket, name="A") as first, hosted(first):
+    execution = await docket.add(stage.hang_once)()
+    async with hosted(docket, name="A") as first:
         await stage.started.wait()
         async with running(docket, name="B"):
             first.stop(grace=NO_TIME)
             with anyio.fail_after(3):
-                assert await execution.get_result() == "elsewhere"
+                assert await execution.get_result() == 2
     assert execution.worker == "B"
 
 
 @virtual_time
 async def test_a_second_stop_only_shortens_the_grace(docket: Docket) -> None:
     stage = Stage()
-
-    async def body() -> None:
-        stage.started.set()
-        await anyio.sleep_forever()
-
-    await docket.add(body, key="one")()
-    async with Worker(docket, grace=MINUTE) as worker, hosted(worker):
+    await docket.add(stage.hang, key="one")()
+    async with hosted(docket, grace=MINUTE) as worker:
         await stage.started.wait()
         watch = Stopwatch()
         worker.stop()
@@ -179,7 +132,7 @@ async def test_a_body_that_will_not_stop_is_left_behind_in_the_end(docket: Docke
                 await anyio.sleep(1)
 
     await docket.add(body, key="one")()
-    async with Worker(docket, grace=timedelta(seconds=10)) as worker, hosted(worker):
+    async with hosted(docket, grace=timedelta(seconds=10)) as worker:
         await stage.started.wait()
         watch = Stopwatch()
         worker.stop()
@@ -200,7 +153,7 @@ async def test_a_body_that_cleans_up_has_the_time_for_it(docket: Docket) -> None
                 stage.ended.set()
 
     await docket.add(body, key="one")()
-    async with Worker(docket) as worker, hosted(worker):
+    async with hosted(docket) as worker:
         await stage.started.wait()
         worker.stop(grace=NO_TIME)
     assert stage.ended.is_set()
@@ -219,7 +172,7 @@ async def test_a_body_that_finishes_although_it_was_told_to_stop_has_completed(d
         return "not reached"
 
     execution = await docket.add(body)()
-    async with Worker(docket) as worker, hosted(worker):
+    async with hosted(docket) as worker:
         await stage.started.wait()
         worker.stop(grace=NO_TIME)
     assert await execution.get_result() == "swallowed"
@@ -277,7 +230,7 @@ async def test_what_was_claimed_and_not_begun_is_not_lost(docket: Docket) -> Non
         runs.append(number)
 
     for number in range(25):
-        async with Worker(docket) as worker, hosted(worker):
+        async with hosted(docket) as worker:
             await docket.add(note)(number)
             for _ in range(number):
                 await anyio.lowlevel.checkpoint()
@@ -297,16 +250,10 @@ async def quick() -> int:
 
 async def test_leaving_the_block_stops_what_runs_elsewhere(docket: Docket) -> None:
     stage = Stage()
-
-    async def body() -> str:
-        stage.started.set()
-        await anyio.sleep(0.02)
-        return "finished"
-
     async with anyio.create_task_group() as group:
         async with Worker(docket) as worker:
             await group.start(worker.run_forever)  # noqa: ASYNC111
-            execution = await docket.add(body)()
+            execution = await docket.add(stage.linger)()
             await stage.started.wait()
         await execution.sync()
         assert execution.state is ExecutionState.COMPLETED  # it was waited for
@@ -349,15 +296,9 @@ async def test_nothing_runs_after_the_block(docket: Docket, anyio_backend_name: 
 async def test_a_cancelled_host_drains_and_stays_cancelled(docket: Docket) -> None:
     stage = Stage()
     went_on = False
-
-    async def body() -> str:
-        stage.started.set()
-        await anyio.sleep(0.05)
-        return "finished"
-
-    execution = await docket.add(body)()
+    execution = await docket.add(stage.linger)()
     with anyio.CancelScope() as scope:
-        async with Worker(docket) as worker, hosted(worker):
+        async with hosted(docket):
             await stage.started.wait()
             scope.cancel()
             await anyio.lowlevel.checkpoint()
@@ -370,14 +311,9 @@ async def test_a_cancelled_host_drains_and_stays_cancelled(docket: Docket) -> No
 @virtual_time
 async def test_a_cancelled_host_waits_no_longer_than_the_grace(docket: Docket) -> None:
     stage = Stage()
-
-    async def body() -> None:
-        stage.started.set()
-        await anyio.sleep_forever()
-
-    execution = await docket.add(body, key="one")()
+    execution = await docket.add(stage.hang, key="one")()
     with anyio.CancelScope() as scope:
-        async with Worker(docket, grace=MINUTE) as worker, hosted(worker):
+        async with hosted(docket, grace=MINUTE):
             await stage.started.wait()
             watch = Stopwatch()
             scope.cancel()
@@ -401,8 +337,7 @@ async def test_a_host_that_is_cancelled_while_the_worker_starts(docket: Docket) 
             for _ in range(checkpoints):
                 await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
-    async with Worker(docket) as worker:
-        await worker.run_until_finished()
+    await run_all(docket)
 
 
 async def test_a_native_cancellation_of_the_host(docket: Docket, anyio_backend_name: str) -> None:
@@ -411,16 +346,11 @@ async def test_a_native_cancellation_of_the_host(docket: Docket, anyio_backend_n
         pytest.skip("trio has no native cancellation of a task")
     stage = Stage()
 
-    async def body() -> str:
-        stage.started.set()
-        await anyio.sleep(0.05)
-        return "finished"
-
     async def host() -> None:
         async with Worker(docket) as worker:
             await worker.run_forever()
 
-    execution = await docket.add(body)()
+    execution = await docket.add(stage.linger)()
     task = asyncio.get_running_loop().create_task(host())
     await stage.started.wait()
     task.cancel()
@@ -529,13 +459,8 @@ async def test_what_ends_the_program_ends_the_process(
 async def test_a_key_of_a_stopped_worker_is_due_when_it_was(docket: Docket) -> None:
     when = datetime.now(UTC) - MINUTE
     stage = Stage()
-
-    async def body() -> None:
-        stage.started.set()
-        await anyio.sleep_forever()
-
-    await docket.add(body, when=when, key="one")()
-    async with Worker(docket) as worker, hosted(worker):
+    await docket.add(stage.hang, when=when, key="one")()
+    async with hosted(docket) as worker:
         await stage.started.wait()
         worker.stop(grace=NO_TIME)
     found = await docket.get_execution("one")

@@ -12,15 +12,11 @@ import pytest
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from docket_anyio import Docket, Execution, ExecutionState, Retry, Worker
+from docket_anyio import Docket, Execution, ExecutionState, Retry
 from docket_anyio.dependencies import Dependency, Depends, ExecutionTasks, Middleware, Runtime, Timeout
 from docket_anyio.exceptions import InvalidTask, TaskTimeout
-from tests.dockets import running
-
-
-async def run_all(docket: Docket, **options: Any) -> None:
-    async with Worker(docket, **options) as worker:
-        await worker.run_until_finished()
+from tests.dockets import run_all, running
+from tests.stage import Stage
 
 
 async def test_the_run_ends_when_all_has_ended(docket: Docket) -> None:
@@ -159,27 +155,20 @@ async def test_it_counts_against_the_timeout(docket: Docket) -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "shutdown"])
 async def test_it_is_cancelled_with_the_task(docket: Docket, how: str) -> None:
-    started, ended = anyio.Event(), anyio.Event()
-
-    async def child() -> None:
-        started.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            ended.set()
+    stage = Stage()
 
     async def body(tasks: TaskGroup = ExecutionTasks()) -> str:
-        tasks.start_soon(child)
+        tasks.start_soon(stage.hang)
         return "not the result"
 
     async with running(docket) as worker:
         execution = await docket.add(body)()
-        await started.wait()
+        await stage.started.wait()
         if how == "cancel":
             await docket.cancel(execution.key)
         else:
             worker.stop(timedelta(0))
-    assert ended.is_set()
+    assert stage.ended.is_set()
     await execution.sync()
     assert execution.state is (ExecutionState.CANCELLED if how == "cancel" else ExecutionState.QUEUED)
 

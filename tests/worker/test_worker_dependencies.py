@@ -14,6 +14,7 @@ from docket_anyio.dependencies import (
     TaskArgument,
 )
 from docket_anyio.exceptions import InvalidSetting
+from tests.dockets import run_all
 
 
 @pytest.mark.parametrize("by_name", [True, False])
@@ -36,8 +37,7 @@ async def test_a_workers_own_are_opened_around_every_task_in_order(docket: Docke
 
     given = {"connection": Depends(connection), "transaction": Depends(transaction)}
     execution = await docket.add(body)()
-    async with Worker(docket, dependencies=given if by_name else [*given.values()]) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, dependencies=given if by_name else [*given.values()])
     assert await execution.get_result() == "connection"
     assert order == ["open connection", "begin on connection", "body", "commit", "close connection"]
 
@@ -54,8 +54,7 @@ async def test_a_workers_own_see_the_arguments_of_each_task(docket: Docket) -> N
 
     await docket.add(with_tenant)("acme")
     await docket.add(without)()
-    async with Worker(docket, dependencies=[Depends(tenant)]) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, dependencies=[Depends(tenant)])
     assert sorted(tenants, key=str) == [None, "acme"]
 
 
@@ -70,8 +69,7 @@ async def test_a_workers_own_retry_is_for_every_task(docket: Docket) -> None:
         return attempts
 
     execution = await docket.add(body)()
-    async with Worker(docket, dependencies=[Retry(attempts=3)]) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, dependencies=[Retry(attempts=3)])
     assert await execution.get_result() == 3
 
 
@@ -79,8 +77,7 @@ async def test_what_a_run_can_have_once_is_refused_to_worker_and_task_together(d
     async def body(retry: Retry = Retry(attempts=2)) -> None: ...
 
     execution = await docket.add(body)()
-    async with Worker(docket, dependencies={"again": Retry(attempts=3)}) as worker:
-        await worker.run_until_finished()
+    await run_all(docket, dependencies={"again": Retry(attempts=3)})
     with pytest.raises(ValueError, match=r"Only one Retry dependency is allowed.*'again'.*'retry'"):
         await execution.get_result()
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from attrs import define
-from redis.exceptions import ResponseError
 
 from docket_anyio._broker import scripts
-from docket_anyio._broker.errors import redis_errors, refused
+from docket_anyio._broker.errors import check_replies, redis_errors
 from docket_anyio._broker.keys import GROUP, Keys
 from docket_anyio._model.codec import decode_message, decode_standing, pairs
 from docket_anyio._model.lifecycle import ExecutionState
@@ -100,9 +99,7 @@ class Backlog:
                 ),
                 repeatable=True,
             )
-        for each in replies:
-            if isinstance(each, ResponseError):
-                raise refused(each)
+        check_replies(replies)
         match replies:
             case [int(ready), int(overdue), int(later)]:
                 return Depth(due=ready + overdue, later=later)
@@ -116,9 +113,7 @@ class Backlog:
             with redis_errors():
                 commands = [("HGETALL", self._keys.parked(name)) for name in names]
                 found += await self._redis.transport.execute_all(commands, repeatable=True)
-        for each in found:
-            if isinstance(each, ResponseError):
-                raise refused(each)
+        check_replies(found)
         return found  # noqa: ASYNC910 - private; the survey was one
 
     async def _run(self, script: Script, args: Sequence[Argument]) -> Reply:

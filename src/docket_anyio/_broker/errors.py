@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 from redis.exceptions import (
@@ -10,11 +10,13 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     RedisError,
+    ResponseError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from docket_anyio._redis.errors import Disconnected
+from docket_anyio._redis.transport import Reply
 from docket_anyio.exceptions import RedisRefused, RedisUnavailable
 
 
@@ -45,3 +47,14 @@ def redis_errors() -> Generator[None]:
 def refused(error: RedisError) -> RedisRefused:
     """Return our own exception for an error that Redis answered with."""
     return RedisRefused(f"Redis answered with an error: {error}")
+
+
+def check_replies(replies: Iterable[Reply]) -> None:
+    """Check that Redis refused nothing of what it was asked at once.
+
+    Raises:
+        RedisRefused: It did.
+    """
+    for each in replies:
+        if isinstance(each, ResponseError):
+            raise refused(each)

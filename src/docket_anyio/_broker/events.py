@@ -1,9 +1,9 @@
-"""What is announced: states of keys, requests to stop, tasks that are due earlier than thought."""
+"""What is announced: states of keys, requests to stop, tasks that are due earlier than thought, pauses."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from attrs import define
 
@@ -51,8 +51,8 @@ class Announcements:
 
 
 @define(eq=False)
-class Wakes:
-    """Tells that a task was parked which is due before all others."""
+class Signals:
+    """Tells that something has happened, and no more. Pub/sub may lose one: look from time to time."""
 
     _subscription: Subscription
 
@@ -60,7 +60,7 @@ class Wakes:
         """Wait for the next one.
 
         Raises:
-            RedisUnavailable: The connection was lost, and with it perhaps a wake.
+            RedisUnavailable: The connection was lost, and with it perhaps a signal.
         """
         with redis_errors():
             await self._subscription.receive()
@@ -109,12 +109,13 @@ class Events:
                 messages = await stack.enter_async_context(subscription)
             yield Announcements(messages)
 
-    @asynccontextmanager
-    async def watch_wakes(self) -> AsyncGenerator[Wakes]:
+    def watch_wakes(self) -> AbstractAsyncContextManager[Signals]:
         """Watch for parked tasks that are due before all others."""
-        with redis_errors():
-            async with self._redis.transport.open_subscription(channels=[self._keys.wake_channel]) as messages:
-                yield Wakes(messages)
+        return self._watch_signals(self._keys.wake_channel)
+
+    def watch_pauses(self) -> AbstractAsyncContextManager[Signals]:
+        """Watch for the docket being paused or resumed."""
+        return self._watch_signals(self._keys.pause_channel)
 
     @asynccontextmanager
     async def watch_cancellations(self) -> AsyncGenerator[Cancellations]:
@@ -122,3 +123,9 @@ class Events:
         with redis_errors():
             async with self._redis.transport.open_subscription(patterns=[self._keys.cancel_pattern]) as messages:
                 yield Cancellations(messages, self._keys)
+
+    @asynccontextmanager
+    async def _watch_signals(self, channel: str) -> AsyncGenerator[Signals]:
+        with redis_errors():
+            async with self._redis.transport.open_subscription(channels=[channel]) as messages:
+                yield Signals(messages)

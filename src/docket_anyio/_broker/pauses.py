@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import datetime
 
 from attrs import define
@@ -13,27 +11,10 @@ from docket_anyio._broker.errors import redis_errors
 from docket_anyio._broker.keys import Keys
 from docket_anyio._model.extras import Extra
 from docket_anyio._redis.client import Redis
-from docket_anyio._redis.transport import Subscription
 from docket_anyio.exceptions import NotHonoured
 
 _PAUSE = scripts.load("pause")
 _RESUME = scripts.load("resume")
-
-
-@define(eq=False)
-class PauseChanges:
-    """Tells that a docket was paused or resumed. Pub/sub may lose it: look from time to time."""
-
-    _subscription: Subscription
-
-    async def wait(self) -> None:
-        """Wait for the next change.
-
-        Raises:
-            RedisUnavailable: The connection was lost, and with it perhaps a change.
-        """
-        with redis_errors():
-            await self._subscription.receive()
 
 
 @define(eq=False)
@@ -73,10 +54,3 @@ class Pauses:
         """Tell whether the docket is paused."""
         with redis_errors():
             return await self._redis.transport.execute(("EXISTS", self._keys.paused), repeatable=True) == 1
-
-    @asynccontextmanager
-    async def watch(self) -> AsyncGenerator[PauseChanges]:
-        """Watch for changes."""
-        with redis_errors():
-            async with self._redis.transport.open_subscription(channels=[self._keys.pause_channel]) as messages:
-                yield PauseChanges(messages)

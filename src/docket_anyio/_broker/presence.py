@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from attrs import define
-from redis.exceptions import ResponseError
 
 from docket_anyio._broker import scripts
-from docket_anyio._broker.errors import redis_errors, refused
+from docket_anyio._broker.errors import check_replies, redis_errors
 from docket_anyio._broker.keys import Keys
 from docket_anyio._model.codec import pairs
 from docket_anyio._model.extras import Extra
@@ -81,9 +80,7 @@ class Presence:
             return []  # noqa: ASYNC910 - private; its caller has asked Redis before
         with redis_errors():
             replies = await self._redis.transport.execute_all(commands, repeatable=True)
-        for each in replies:
-            if isinstance(each, ResponseError):
-                raise refused(each)
+        check_replies(replies)
         return replies
 
     def _places(self, worker: str, tasks: Sequence[str]) -> list[str]:

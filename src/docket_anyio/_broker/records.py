@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from attrs import define
-from redis.exceptions import ResponseError
 
-from docket_anyio._broker.errors import redis_errors, refused
+from docket_anyio._broker.errors import check_replies, redis_errors
 from docket_anyio._broker.keys import Keys
 from docket_anyio._model.codec import decode_progress, decode_record, pairs
 from docket_anyio._model.record import ProgressRecord, RunRecord
@@ -30,12 +29,12 @@ class Records:
         """Return what is known about a key and how far it has come, of one moment and in one round trip."""
         commands = (("HGETALL", self._keys.runs(key)), ("HGETALL", self._keys.progress(key)))
         with redis_errors():
-            record, progress = await self._redis.transport.execute_all(commands, repeatable=True)
+            replies = await self._redis.transport.execute_all(commands, repeatable=True)
+        check_replies(replies)
+        record, progress = replies
         return decode_record(_fields(record)), decode_progress(_fields(progress))
 
 
 def _fields(reply: Reply) -> dict[bytes, bytes]:
-    if isinstance(reply, ResponseError):
-        raise refused(reply)
     flat = reply if isinstance(reply, list) else []
     return pairs([each for each in flat if isinstance(each, bytes)])

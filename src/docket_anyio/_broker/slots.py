@@ -8,10 +8,9 @@ from enum import Enum
 from typing import Final
 
 from attrs import define, frozen
-from redis.exceptions import ResponseError
 
 from docket_anyio._broker import scripts
-from docket_anyio._broker.errors import redis_errors, refused
+from docket_anyio._broker.errors import check_replies, redis_errors
 from docket_anyio._broker.keys import GROUP, Keys
 from docket_anyio._model.admission import SlotGate
 from docket_anyio._model.codec import dump_arguments, encode_message
@@ -156,9 +155,7 @@ class Slots:
         """
         with redis_errors():
             replies = await self._redis.run_scripts(_KEEP_SLOT, [self._keep_call(each) for each in slots])
-        for each in replies:
-            if isinstance(each, ResponseError):
-                raise refused(each)
+        check_replies(replies)
         return [each == 1 for each in replies]
 
     async def wake(self, waiters: str, limit: int, *, safeguard: str, now: float) -> bool:

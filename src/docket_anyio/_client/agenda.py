@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeAlias, overload
 
@@ -37,7 +37,7 @@ class Agenda:
         return iter(list(self._items))
 
     @overload
-    def add(self, function: Callable[P, Awaitable[Any]], key: str | None = None) -> Callable[P, None]: ...
+    def add(self, function: Callable[P, Any], key: str | None = None) -> Callable[P, None]: ...
 
     @overload
     def add(self, function: str, key: str | None = None) -> Callable[..., None]: ...

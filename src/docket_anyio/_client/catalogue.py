@@ -48,7 +48,7 @@ class Catalogue(Names):
         """Register a task, so that workers on this docket can run it and ``add`` takes its name.
 
         Args:
-            function: An ``async def``.
+            function: An ``async def``, or a ``def``, which runs in a thread.
             names: Under which names, instead of its own.
 
         Raises:
@@ -72,7 +72,7 @@ class Catalogue(Names):
             self.register(function)
 
     def task(self, function: F) -> F:
-        """Register a function as a task: ``@docket.task`` above its ``async def``.
+        """Register a function as a task: ``@docket.task`` above its ``async def`` or ``def``.
 
         Raises:
             DuplicateTask: Another function has that name.
@@ -94,6 +94,16 @@ class Catalogue(Names):
     @overload
     def call(
         self,
+        function: Callable[P, R],
+        when: datetime | None = None,
+        key: str | None = None,
+        *,
+        expires: timedelta | datetime | None = None,
+    ) -> Preparation[P, R]: ...
+
+    @overload
+    def call(
+        self,
         function: str,
         when: datetime | None = None,
         key: str | None = None,
@@ -103,12 +113,12 @@ class Catalogue(Names):
 
     def call(
         self,
-        function: Callable[P, Awaitable[R]] | str,
+        function: Callable[P, Any] | str,
         when: datetime | None = None,
         key: str | None = None,
         *,
         expires: timedelta | datetime | None = None,
-    ) -> Preparation[P, R] | Preparation[..., Any]:
+    ) -> Preparation[P, Any] | Preparation[..., Any]:
         """Prepare a call for ``add_many`` or ``replace_many``: ``docket.call(send)("ann")``. Nothing is sent.
 
         Raises:
@@ -130,11 +140,11 @@ class Catalogue(Names):
 
     def _prepare(
         self,
-        function: Callable[P, Awaitable[R]] | str,
+        function: Callable[P, Any] | str,
         when: datetime | None,
         key: str | None,
         expires: timedelta | datetime | None,
-    ) -> Preparation[P, R]:
+    ) -> Preparation[P, Any]:
         task = self._registry.get(function) if isinstance(function, str) else self._registry.register(function)
         return Preparation(
             task,

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, Self, TypedDict, Unpack
 
 from attrs import frozen
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.keys import Keys
+from docket_anyio._client.adding import Adding
 from docket_anyio._client.arguments import Pickled
-from docket_anyio._client.calls import TaskCall
 from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.execution import Execution
-from docket_anyio._client.fleet import Fleet
-from docket_anyio._client.scheduling import Scheduler, Submission
+from docket_anyio._client.scheduling import Scheduler
 from docket_anyio._client.snapshot import DocketSnapshot, take_snapshot
 from docket_anyio._client.strike_list import StrikeList
 from docket_anyio._client.strikes import StrikeBook
@@ -28,9 +27,6 @@ from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.url import parse_url
 from docket_anyio.abc import CredentialProvider, ResultStorage
 from docket_anyio.exceptions import InvalidSetting, NotOpen
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 _HEARTBEAT_INTERVAL: Final = timedelta(seconds=2)
 _EXECUTION_TTL: Final = timedelta(minutes=15)
@@ -54,7 +50,7 @@ class _Session:
     strike_list: StrikeList
 
 
-class Docket(Fleet):
+class Docket(Adding):
     """A durable set of tasks: added by any number of dockets of the same name and URL, run by any number of workers.
 
     Open it with ``async with``. That starts nothing and connects to nothing yet, so it may be entered in one task and
@@ -166,128 +162,6 @@ class Docket(Fleet):
         """
         return self._open_session().strike_list
 
-    @overload
-    def add(
-        self,
-        function: Callable[P, Awaitable[R]],
-        when: datetime | None = None,
-        key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
-    ) -> Submission[P, R]: ...
-
-    @overload
-    def add(
-        self,
-        function: str,
-        when: datetime | None = None,
-        key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
-    ) -> Submission[..., Any]: ...
-
-    def add(
-        self,
-        function: Callable[P, Awaitable[R]] | str,
-        when: datetime | None = None,
-        key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
-    ) -> Submission[P, R] | Submission[..., Any]:
-        """Say what is to be added; call what is returned with the arguments: ``await docket.add(send)("ann")``.
-
-        Args:
-            function: The task, which is registered by this, or the name of one that is registered.
-            when: When it is due; now where it is left out.
-            key: Names the task: while one of that key waits or runs, no other is added. Made up where it is left out.
-            expires: Until when it is to begin, or how long after it is due: later it ends as expired instead, and
-                ``get_result()`` raises ``ExecutionExpired``. All workers have to be ours, or ``NotHonoured`` is raised.
-
-        Raises:
-            UnknownTask: No task has that name.
-            DuplicateTask: Another function has the function's name.
-            InvalidTask: The function cannot be a task.
-            InvalidKey: The key cannot be used.
-            InvalidTime: ``when`` or ``expires`` has no time zone.
-            InvalidSetting: ``expires`` is not longer than zero.
-            NotOpen: The docket is not open.
-        """
-        return Submission(self._open_session().scheduler, self._prepare(function, when, key, expires), replace=False)
-
-    @overload
-    def replace(
-        self,
-        function: Callable[P, Awaitable[R]],
-        when: datetime,
-        key: str,
-        *,
-        expires: timedelta | datetime | None = None,
-    ) -> Submission[P, R]: ...
-
-    @overload
-    def replace(
-        self, function: str, when: datetime, key: str, *, expires: timedelta | datetime | None = None
-    ) -> Submission[..., Any]: ...
-
-    def replace(
-        self,
-        function: Callable[P, Awaitable[R]] | str,
-        when: datetime,
-        key: str,
-        *,
-        expires: timedelta | datetime | None = None,
-    ) -> Submission[P, R] | Submission[..., Any]:
-        """Say what is to stand under a key from now on; call what is returned with the arguments.
-
-        Whatever waits under the key is dropped. What runs goes on, but is superseded: its end is not recorded.
-
-        Args:
-            function: As for ``add``.
-            when: When it is due.
-            key: What is replaced.
-            expires: As for ``add``.
-
-        Raises:
-            UnknownTask: As for ``add``, like all others.
-            DuplicateTask: Another function has the function's name.
-            InvalidTask: The function cannot be a task.
-            InvalidKey: The key cannot be used.
-            InvalidTime: ``when`` or ``expires`` has no time zone.
-            InvalidSetting: ``expires`` is not longer than zero.
-            NotOpen: The docket is not open.
-        """
-        return Submission(self._open_session().scheduler, self._prepare(function, when, key, expires), replace=True)
-
-    async def add_many(self, calls: Iterable[TaskCall[Any]], *, chunk_size: int | None = 1000) -> list[Execution[Any]]:
-        """Add many tasks, a round trip for each chunk of them.
-
-        Each is added or not on its own: look at the ``disposition`` of what is returned, one for each in order.
-
-        Args:
-            calls: What ``docket.call(f)(x)`` returned.
-            chunk_size: How many go out in one piece; ``None`` for all.
-
-        Raises:
-            InvalidSetting: ``chunk_size`` is below 1.
-            NotSerializable: The arguments of one cannot be pickled; none is added.
-            PayloadTooLarge: The arguments of one are larger than ``max_payload_bytes``; none is added.
-            RedisUnavailable: Redis cannot be reached; earlier chunks may have been added.
-        """
-        return await self._open_session().scheduler.add_many(list(calls), chunk_size=chunk_size, replace=False)
-
-    async def replace_many(
-        self, calls: Iterable[TaskCall[Any]], *, chunk_size: int | None = 1000
-    ) -> list[Execution[Any]]:
-        """Do what ``add_many`` does, in the place of whatever is under the keys.
-
-        Raises:
-            InvalidSetting: ``chunk_size`` is below 1.
-            NotSerializable: The arguments of one cannot be pickled; none is added.
-            PayloadTooLarge: The arguments of one are larger than ``max_payload_bytes``; none is added.
-            RedisUnavailable: Redis cannot be reached; earlier chunks may have been added.
-        """
-        return await self._open_session().scheduler.add_many(list(calls), chunk_size=chunk_size, replace=True)
-
     async def schedule(
         self,
         execution: Execution[Any],
@@ -386,6 +260,10 @@ class Docket(Fleet):
             RedisUnavailable: Redis cannot be reached.
         """
         return await take_snapshot(self, self.patience_with_workers)
+
+    @property
+    def _scheduler(self) -> Scheduler:
+        return self._open_session().scheduler
 
     def _open_session(self) -> _Session:
         if self._session is None:

@@ -18,7 +18,8 @@ from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.events import ExecutionEvents, Settable, open_events
 from docket_anyio._client.progress import ExecutionProgress
 from docket_anyio._client.registry import TaskFunction
-from docket_anyio._client.request import Home, Request
+from docket_anyio._client.request import Home
+from docket_anyio._client.running import Running
 from docket_anyio._model.codec import decode_message, load, result_payload
 from docket_anyio._model.events import ExecutionEvent, StateChanged
 from docket_anyio._model.lifecycle import ExecutionState
@@ -55,7 +56,7 @@ def _any_progress(execution: Execution[Any]) -> ExecutionProgress:
 
 
 @define(eq=False)
-class Execution(Request, Generic[R]):
+class Execution(Running, Generic[R]):
     """A task that was added, or is to be, known by its key.
 
     ``docket.add()`` and ``docket.get_execution()`` return them. Attributes that tell how it stands are as of the last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from docket_anyio._policies.base import AdmissionPolicy
 from docket_anyio._policies.perpetual import Cron, Perpetual
 from docket_anyio.exceptions import DuplicateTask, InvalidArguments, InvalidTask, UnknownTask
 
-TaskFunction: TypeAlias = Callable[..., Awaitable[Any]]
+TaskFunction: TypeAlias = Callable[..., Any]
 TaskCollection: TypeAlias = Iterable[TaskFunction]
 
 

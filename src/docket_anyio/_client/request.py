@@ -14,7 +14,7 @@ from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.registry import TaskFunction, TaskRegistry
 from docket_anyio._injection.plan import Plan
 from docket_anyio._model.codec import dump_arguments, encode_fields
-from docket_anyio._model.message import NO_HEADERS, Delivery, TaskMessage
+from docket_anyio._model.message import NO_HEADERS, Delivery, TaskMessage, labels_of_call
 from docket_anyio._telemetry.otel import trace_context
 
 # For an argument that is not to be seen in logs.
@@ -150,12 +150,7 @@ class Request:
 
     def specific_labels(self) -> Mapping[str, str | int]:
         """Return what spans and log lines of the execution are labelled with."""
-        return {
-            "docket.task": self.function_name,
-            "docket.key": self.key,
-            "docket.when": self.when.isoformat(),
-            "docket.attempt": self.attempt,
-        }
+        return labels_of_call(self.function_name, self.key, self.when, self.attempt)
 
     def as_message(self) -> dict[bytes, bytes]:
         """Return the fields of its message, without headers of a trace.

@@ -82,8 +82,7 @@ class Scheduler:
 
     async def _schedule(self, execution: Execution[Any], *, replace: bool, expected_generation: int) -> None:
         message, due = self._message(execution)  # in the span, which the message is to tell of
-        await self._check_strikes([execution])
-        while not self._is_struck(execution):
+        while await self._spared([(execution, message, due)]):
             answer = await self.broker.queue.schedule(
                 message,
                 due=due,
@@ -96,7 +95,6 @@ class Scheduler:
                 return _take(execution, answer, due=due)
             await self.strikes.catch_up()
         await checkpoint()
-        execution.disposition = Disposition.STRUCK
         return None
 
     async def reschedule(self, execution: Execution[Any], receipt: bytes, *, expected_generation: int = 0) -> None:
@@ -143,24 +141,18 @@ class Scheduler:
             span.set_attribute("docket.batch.stricken", len(stricken))
         return executions
 
-    async def _schedule_chunk(self, chunk: Sequence[_Prepared], *, replace: bool) -> None:  # noqa: ASYNC910 - private; the caller adds one
-        executions = [execution for execution, _, _ in chunk]
-        await self._check_strikes(executions)
-        while chunk := await self._schedule_unless_stale(chunk, replace=replace):
+    async def _schedule_chunk(self, chunk: Sequence[_Prepared], *, replace: bool) -> None:
+        left = chunk
+        while left := await self._schedule_unless_stale(left, replace=replace):
             await self.strikes.catch_up()
-        for each in executions:
-            self._count(each, replace=replace)
+        for execution, _, _ in chunk:
+            self._count(execution, replace=replace)
 
     async def _schedule_unless_stale(self, chunk: Sequence[_Prepared], *, replace: bool) -> Sequence[_Prepared]:
         """Schedule what is not struck. Return what was not, for there are strikes that are not known of yet."""
-        tried: list[_Prepared] = []
-        for each in chunk:
-            if self._is_struck(each[0]):
-                each[0].disposition = Disposition.STRUCK
-            else:
-                tried.append(each)
+        tried = await self._spared(chunk)
         if not tried:
-            return []  # noqa: ASYNC910 - private; as above
+            return []
         messages = [(message, due) for _, message, due in tried]
         answers = await self.broker.queue.schedule_many(
             messages, replace=replace, last_strike=self.strikes.last, heard_since=self._heard_since()
@@ -179,19 +171,23 @@ class Scheduler:
     def _message(self, execution: Execution[Any]) -> tuple[TaskMessage, bool]:
         return execution.message(trace_headers()), execution.when <= self.broker.clock.now()
 
-    async def _check_strikes(self, executions: Sequence[Execution[Any]]) -> None:  # noqa: ASYNC910 - private; the callers go on to wait
-        # Redis tells of new strikes when something is scheduled. What seems struck is not, so ask: it may be restored.
-        if any(self._is_struck(each) for each in executions):
+    async def _spared(self, prepared: Sequence[_Prepared]) -> list[_Prepared]:
+        """Return what is not struck, and tell the others so."""
+        struck = [self._is_struck(execution) for execution, _, _ in prepared]
+        if any(struck):
+            # Redis tells of new strikes when something is scheduled. What seems struck is not: it may be restored.
             await self.strikes.catch_up()
+            struck = [self._is_struck(execution) for execution, _, _ in prepared]
+        spared: list[_Prepared] = []
+        for each, is_struck in zip(prepared, struck, strict=True):
+            if is_struck:
+                each[0].disposition = Disposition.STRUCK
+            else:
+                spared.append(each)
+        return spared  # noqa: ASYNC910 - private; the callers go on to wait
 
     def _span(self, name: str, execution: Execution[Any]) -> AbstractContextManager[Span]:
-        return self._telemetry.span_of_call(
-            name,
-            task=execution.function_name,
-            key=execution.key,
-            when=execution.when,
-            attempt=execution.attempt,
-        )
+        return self._telemetry.span_of_call(name, execution.function_name, execution.specific_labels())
 
     def _count(self, execution: Execution[Any], *, replace: bool, added: bool = True) -> None:
         task = execution.function_name

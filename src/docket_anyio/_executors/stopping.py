@@ -58,9 +58,9 @@ def going_by(sign: StopSign) -> Generator[None]:
 def check_cancelled() -> None:
     """Stop the body here if its run was told to stop: for code that computes for long and awaits nothing.
 
-    It raises the cancellation, which is no ``Exception``, so ``except Exception`` lets it pass. In a shielded scope, and
-    outside of a run, it does nothing. It is cheap enough for a tight loop, and may be called from threads that the body
-    has started by AnyIO.
+    It raises the cancellation, which is no ``Exception``, so ``except Exception`` lets it pass. It does nothing in a
+    shielded scope, and nothing outside of a run. It is cheap enough for a tight loop, and may be called in threads that
+    the body starts by AnyIO.
     """
     sign = _sign.get(None)
     if sign is not None:

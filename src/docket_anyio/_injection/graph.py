@@ -16,7 +16,7 @@ from docket_anyio._injection.library import (
     get_dependency_parameters,
     get_signature,
 )
-from docket_anyio._injection.marker import Marker, OfOneRun
+from docket_anyio._injection.marker import Marker, OfOneRun, takes
 from docket_anyio._injection.shared import SharedValue
 from docket_anyio.exceptions import CircularDependency, InvalidTask
 
@@ -85,10 +85,9 @@ class DependencyGraph:
     ) -> Iterator[tuple[str, Dependency[Any]]]:
         bindings = dependency.bindings if isinstance(dependency, FactoryDependency) else {}
         parameters = dependencies_of(self._task, dependency.factory, where)
-        known = get_signature(dependency.factory).parameters
-        takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())
+        signature = get_signature(dependency.factory)
         for name, value in bindings.items():
-            if name not in known and not takes_any:
+            if not takes(signature, name):
                 raise InvalidTask(f"task {self._task!r}: {where} binds {name!r}, which {dependency.factory!r} has not")
             if isinstance(value, Dependency):
                 yield name, value
@@ -96,10 +95,8 @@ class DependencyGraph:
 
     def _check_reference(self, parameter: str, where: str, reference: ArgumentReference) -> None:
         wanted = reference.parameter
-        signature = get_signature(self._function)
-        takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
         has_default = reference.optional or reference.default is not inspect.Parameter.empty
-        if wanted not in signature.parameters and not takes_any and not has_default:
+        if not has_default and not takes(get_signature(self._function), wanted):
             raise InvalidTask(f"task {self._task!r}: {where} asks for its argument {wanted!r}, which it has not")
         if wanted is not None and not isinstance(reference, GivenArgument):
             self._needs[parameter].append(wanted)

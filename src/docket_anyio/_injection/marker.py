@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from inspect import Parameter, Signature
 from typing import Any, Never, TypeVar
 
 from docket_anyio._injection.library import Dependency
@@ -34,6 +35,25 @@ class BodyRole(Dependency[T_co]):
     """What decides how the body of a task is called. A task has one at most."""
 
     single = True
+
+
+class ExecutorRole(Dependency[T_co]):
+    """What decides where the body of a task runs. A task has one at most."""
+
+    single = True
+
+    @abstractmethod
+    def check_function(self, task: str, parameter: str, *, is_async: bool) -> None:
+        """Check that a function can run there.
+
+        Args:
+            task: The name of the task.
+            parameter: The parameter that asks for it.
+            is_async: Whether the function is an ``async def``.
+
+        Raises:
+            InvalidTask: It cannot.
+        """
 
 
 class FailureRole(Dependency[T_co]):
@@ -68,6 +88,12 @@ def check_single(task: str, placed: Iterable[tuple[str, Dependency[Any]]]) -> No
             raise InvalidTask(
                 f"Only one {word} dependency is allowed, and task {task!r} has more than one: {', '.join(having)}"
             )
+
+
+def takes(signature: Signature, name: str | None) -> bool:
+    """Tell whether an argument of that name can be given, if only because any can."""
+    known = signature.parameters
+    return name in known or any(each.kind is Parameter.VAR_KEYWORD for each in known.values())
 
 
 def _is_single(kind: type[object]) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Container, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from docket_anyio._injection.annotations import Logged, kinds_in, readable_signature
+from docket_anyio._injection.callables import is_async
 from docket_anyio._injection.graph import DependencyGraph, dependencies_of
 from docket_anyio._injection.library import Dependency, Provided, Provider, get_annotation_dependencies
-from docket_anyio._injection.marker import Marker, check_single
+from docket_anyio._injection.marker import ExecutorRole, Marker, check_single
 from docket_anyio.exceptions import InvalidArguments, InvalidTask
 
 Placed = tuple[str, Dependency[Any]]
@@ -43,6 +45,7 @@ class Plan:
     Attributes:
         task: The name of the task.
         function: Its function.
+        is_async: Whether that is to be awaited; it is a plain function otherwise.
         signature: As a caller has it: what is made for a run may be left out.
         logged: How arguments are shown in log lines; those that are not here are not shown.
         markers: The policies among the defaults, by parameter.
@@ -53,6 +56,7 @@ class Plan:
 
     task: str
     function: Callable[..., Any]
+    is_async: bool
     signature: inspect.Signature
     logged: Mapping[str, Logged]
     markers: Mapping[str, Marker]
@@ -61,7 +65,7 @@ class Plan:
     around: Sequence[Placed] = ()
     _required: Sequence[str] = field(default=(), alias="required")
 
-    @property
+    @cached_property
     def opens(self) -> bool:
         """Whether anything has to be opened for a run."""
         return bool(self.made) or any(not isinstance(each, Marker) for _, each in (*self.wrapping, *self.around))
@@ -70,6 +74,11 @@ class Plan:
     def policies(self) -> Sequence[Marker]:
         """All of the task's own markers."""
         return [*self.markers.values(), *(each for _, each in self.wrapping if isinstance(each, Marker))]
+
+    @property
+    def executor(self) -> ExecutorRole[Any] | None:
+        """What says where the body runs; ``None`` where its kind of function decides it."""
+        return next((each for each in self.policies if isinstance(each, ExecutorRole)), None)
 
     @property
     def kinds(self) -> frozenset[type[Dependency[Any]]]:
@@ -142,14 +151,12 @@ def plan(task: str, function: Callable[..., Any]) -> Plan:
     """Work out the plan of a function.
 
     Raises:
-        InvalidTask: It is not an ``async def``, its annotations cannot be read, or it asks for what it cannot have.
+        InvalidTask: It is no function that gives one result, its annotations cannot be read, or it asks for what it
+            cannot have.
     """
-    if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - a callable object with an async __call__
-    ):
-        raise InvalidTask(f"task {task!r} is {function!r}, which is not an async def")
-    signature = inspect.signature(function)
+    awaited = is_async(task, function)
     asked = dependencies_of(task, function)
+    signature = inspect.signature(function)
     wrapping = [
         (name, each.bind_to_parameter(name, None) if isinstance(each, Marker) else each)
         for name, several in get_annotation_dependencies(function).items()
@@ -163,9 +170,13 @@ def plan(task: str, function: Callable[..., Any]) -> Plan:
     for name, each in wrapping:
         if name in asked and isinstance(each, Marker):
             raise InvalidTask(f"task {task!r}: {type(each).__name__} on {name!r} needs an argument, which that is not")
+    for name, each in (*markers.items(), *wrapping):
+        if isinstance(each, ExecutorRole):
+            each.check_function(task, name, is_async=awaited)
     return Plan(
         task,
         function,
+        awaited,
         signature,
         Logged.annotated_parameters(readable),
         markers,

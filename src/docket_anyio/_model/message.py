@@ -31,6 +31,11 @@ class TaskMessage:
         """Where its result is kept (WIRE section 10)."""
         return f"{self.key}:{self.generation}"
 
+    @property
+    def labels(self) -> Mapping[str, str | int]:
+        """What spans and log lines of its runs are labelled with."""
+        return labels_of_call(self.task, self.key, self.when, self.attempt)
+
 
 @frozen
 class Delivery:
@@ -39,6 +44,11 @@ class Delivery:
     receipt: bytes
     message: TaskMessage
     redelivered: bool = False
+
+
+def labels_of_call(task: str, key: str, when: datetime, attempt: int) -> Mapping[str, str | int]:
+    """Return what spans and log lines of a call are labelled with."""
+    return {"docket.task": task, "docket.key": key, "docket.when": when.isoformat(), "docket.attempt": attempt}
 
 
 class DropReason(Enum):

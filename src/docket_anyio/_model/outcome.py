@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from docket_anyio._model.admission import Deferred, Dropped, Parked
+from docket_anyio._model.admission import NotAdmitted
 
 
 class CancelReason(Enum):
@@ -18,6 +18,7 @@ class CancelReason(Enum):
     SHUTDOWN = "shutdown"
     LEASE_LOST = "lease lost"
     SLOT_LOST = "slot lost"
+    TIMEOUT = "timeout"
 
 
 @frozen
@@ -76,6 +77,4 @@ class LeaseLost:
     """The delivery is no longer this worker's."""
 
 
-Outcome: TypeAlias = (
-    Succeeded | Failed | TimedOut | Cancelled | ShutDown | SlotLost | LeaseLost | Deferred | Dropped | Parked
-)
+Outcome: TypeAlias = Succeeded | Failed | TimedOut | Cancelled | ShutDown | SlotLost | LeaseLost | NotAdmitted

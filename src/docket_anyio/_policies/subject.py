@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import Parameter, Signature
+from inspect import Signature
 from typing import Any, Self
 
 from attrs import evolve
 
-from docket_anyio._injection.marker import Marker
+from docket_anyio._injection.marker import Marker, takes
 from docket_anyio.exceptions import InvalidSetting, InvalidTask
 
 
@@ -33,9 +33,8 @@ class PerSubject(Marker):
         Raises:
             InvalidTask: It has not.
         """
-        name = type(self).__name__
-        takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in signature.parameters.values())
-        if self._parameter is not None and self._parameter not in signature.parameters and not takes_any:
+        if self._parameter is not None and not takes(signature, self._parameter):
+            name = type(self).__name__
             raise InvalidTask(f"the {name} of task {task!r} goes by {self._parameter!r}, no parameter of it")
 
     def _subject(self, task: str, arguments: Mapping[str, object]) -> str:

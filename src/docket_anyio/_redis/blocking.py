@@ -10,7 +10,7 @@ from attrs import define, field
 from redis.exceptions import RedisError
 
 from docket_anyio._redis.commands import blocking_seconds, pack
-from docket_anyio._redis.connection import Connection, Slot
+from docket_anyio._redis.connection import Connection, Slot, as_reply
 from docket_anyio._redis.dialing import Dialer
 from docket_anyio._redis.errors import Disconnected
 from docket_anyio._redis.transport import Command, Reply
@@ -67,10 +67,7 @@ class SocketBlockingConnection:
             except BaseException:
                 await self._retreat(connection, slot)  # noqa: ASYNC102 - shielded and bounded in there
                 raise
-        reply = slot.replies[0]
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return as_reply(slot.replies[0])
 
     async def _retreat(self, connection: Connection, slot: Slot) -> None:
         """Call a cancelled command off, and keep what it had brought. Leaves the connection in step, or closed."""

@@ -12,7 +12,7 @@ from attrs import define, field
 from docket_anyio._clock import ServerClock
 from docket_anyio._redis.blocking import SocketBlockingConnection
 from docket_anyio._redis.commands import READ_ONLY, name_of, pack
-from docket_anyio._redis.connection import Connection, Slot
+from docket_anyio._redis.connection import Connection, Slot, as_reply
 from docket_anyio._redis.dialing import Dialer
 from docket_anyio._redis.errors import Disconnected
 from docket_anyio._redis.pubsub import Hub
@@ -51,10 +51,7 @@ class Multiplexer:
             await connection.exchange(slot)
         except Disconnected as error:
             slot = await self._send_again(slot, error, repeatable=repeatable or name_of(command) in READ_ONLY)
-        reply = slot.replies[0]
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return as_reply(slot.replies[0])
 
     async def execute_all(self, commands: Sequence[Command], *, repeatable: bool = False) -> list[Reply]:
         """See ``Transport``. Cancelled commands may still be executed by the server."""

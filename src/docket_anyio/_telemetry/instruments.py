@@ -55,6 +55,10 @@ class Instruments:
             self._begun.discard(delivery.receipt)
             self._tell(lambda each: each.run_abandoned(self.worker, delivery))
 
+    def run_still_running(self, delivery: Delivery, *, since: timedelta) -> None:
+        """See ``Instrument``."""
+        self._tell(lambda each: each.run_still_running(self.worker, delivery, since=since))
+
     def run_superseded(self, delivery: Delivery, where: str) -> None:
         """See ``Instrument``."""
         self._tell(lambda each: each.run_superseded(self.worker, delivery, where))

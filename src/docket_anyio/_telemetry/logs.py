@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import define, field
 
-from docket_anyio._model.admission import Deferred, Dropped, Parked
+from docket_anyio._model.admission import Deferred, Dropped, NotAdmitted, Parked
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, DropReason
 from docket_anyio._model.outcome import Failed, LeaseLost, Outcome, TimedOut
@@ -34,7 +34,7 @@ def _call(delivery: Delivery) -> str:
 
 def _followed_by(outcome: Outcome, settlement: Settlement) -> tuple[str, str]:
     """Return the arrow of what was recorded, and a remark."""
-    if isinstance(outcome, Deferred | Dropped | Parked):
+    if isinstance(outcome, NotAdmitted):
         return ("✗" if isinstance(outcome, Dropped) else "⏳"), f" ({outcome.reason})"
     match settlement:
         case Finish(state=ExecutionState.CANCELLED):
@@ -106,6 +106,12 @@ class LogInstrument(Instrument):
         extra = self._of_run(worker, delivery, self._punctuality.pop(delivery.receipt, None))
         _LOGGER.warning("✗ %s (not settled, it will be delivered again)", _call(delivery), extra=extra)
 
+    def run_still_running(self, worker: str, delivery: Delivery, *, since: timedelta) -> None:
+        """See ``Instrument``."""
+        extra = {**self._of_run(worker, delivery), "duration": since.total_seconds()}
+        line = "⏳ %s %s (still runs in its thread, so long after it was told to stop)"
+        _LOGGER.warning(line, _bracket(since), _call(delivery), extra=extra)
+
     def run_superseded(self, worker: str, delivery: Delivery, where: str) -> None:
         """See ``Instrument``."""
         if where == "worker":  # else there is a line for its end
@@ -147,12 +153,8 @@ class LogInstrument(Instrument):
         return {**self._about, "docket.worker": worker}
 
     def _of_run(self, worker: str, delivery: Delivery, punctuality: float | None = None) -> dict[str, object]:
-        message = delivery.message
         return {
             **self._of_worker(worker),
-            "docket.task": message.task,
-            "docket.key": message.key,
-            "docket.when": message.when.isoformat(),
-            "docket.attempt": message.attempt,
+            **delivery.message.labels,
             **({} if punctuality is None else {"punctuality": punctuality}),
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from datetime import datetime
 from typing import Final
 
 from attrs import define, field
@@ -39,18 +38,9 @@ class RequestTelemetry:
         """Open a span around a request; what it raises is told there."""
         return span(name, {**self._docket, **(attributes or {})})
 
-    def span_of_call(
-        self, name: str, *, task: str, key: str, when: datetime, attempt: int
-    ) -> AbstractContextManager[Span]:
+    def span_of_call(self, name: str, task: str, labels: Attributes) -> AbstractContextManager[Span]:
         """Open a span around a request to schedule a call."""
-        attributes: Attributes = {
-            "docket.task": task,
-            "docket.key": key,
-            "docket.when": when.isoformat(),
-            "docket.attempt": attempt,
-            "code.function.name": task,
-        }
-        return self.span(name, attributes)
+        return self.span(name, {**labels, "code.function.name": task})
 
     def span_of_strike(self, instruction: StrikeInstruction) -> AbstractContextManager[Span]:
         """Open a span around a request to strike or to restore."""

@@ -33,10 +33,7 @@ class TracingInstrument(Instrument):
         attributes: Attributes = {
             **self._docket,
             "docket.worker": worker,
-            "docket.task": message.task,
-            "docket.key": message.key,
-            "docket.when": message.when.isoformat(),
-            "docket.attempt": message.attempt,
+            **message.labels,
             "code.function.name": message.task,
         }
         self._spans[delivery.receipt] = self._begin(message.task, attributes, message.headers)

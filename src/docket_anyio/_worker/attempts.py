@@ -26,6 +26,7 @@ from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._telemetry.otel import trace_context
 from docket_anyio._worker.admission import Admissions
 from docket_anyio._worker.body import Body
+from docket_anyio._worker.executors import Executors
 from docket_anyio._worker.runs import RunScope
 
 
@@ -38,12 +39,14 @@ class Attempts:
         admissions: Asked whether a run may begin.
         around: What the worker opens around every task, and where it was given.
         instruments: Told of what handlers raise.
+        executors: Where bodies run.
     """
 
     _docket: Docket
     _admissions: Admissions
     _around: Sequence[Placed]
     _instruments: Instruments
+    _executors: Executors
     _plans: dict[TaskDefinition, Plan] = field(factory=dict[TaskDefinition, Plan], init=False)
 
     async def make(self, run: RunScope, task: TaskDefinition) -> tuple[Outcome, Sequence[SettlementPolicy]]:
@@ -66,7 +69,7 @@ class Attempts:
             return Failed(error), ()  # noqa: ASYNC910 - private; the start and the settlement are checkpoints
         policies = [each for each in call.policies if isinstance(each, SettlementPolicy)]
         now, report = self._docket.broker.clock.now, partial(self._instruments.hook_failed, run.delivery)
-        body = Body(run, execution, plan, self._admitted(run, call), now, report)
+        body = Body(run, execution, plan, self._admitted(run, call), now, report, self._executors)
         try:
             with run.scope:
                 outcome, decided = await body.run(

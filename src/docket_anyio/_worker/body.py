@@ -24,6 +24,7 @@ from docket_anyio._client.handlers import (
     TaskOutcome,
 )
 from docket_anyio._executors.inline import run_inline
+from docket_anyio._executors.stopping import StopSign, going_by
 from docket_anyio._injection.opening import Opening
 from docket_anyio._injection.plan import Call, Plan
 from docket_anyio._model.admission import Deferred, Dropped, NotAdmitted, Parked
@@ -34,7 +35,9 @@ from docket_anyio._model.outcome import CancelReason, Failed, Outcome, Succeeded
 from docket_anyio._model.payloads import check_size, max_payload_bytes
 from docket_anyio._model.settlement import Decided, Finish, SettlementPolicy
 from docket_anyio._policies.base import RunPolicy
+from docket_anyio._worker.executors import Executors
 from docket_anyio._worker.runs import RunScope
+from docket_anyio._worker.stopping import RunStopSign
 from docket_anyio.exceptions import AdmissionBlocked, CleanupTimeout, StrayCancellation
 
 T = TypeVar("T")
@@ -58,6 +61,7 @@ class Body:
         call: What the function is called with.
         now: Tells the time.
         report: Told of what a handler raises, and of what fails to close besides.
+        executors: Where it is called.
     """
 
     _run: RunScope
@@ -66,12 +70,17 @@ class Body:
     _call: Call
     _now: Callable[[], datetime]
     _report: Callable[[str, Exception], None]
+    _executors: Executors
+    _limits: Sequence[RunPolicy] = field(init=False)
+    _sign: StopSign = field(init=False)
     _opening: Opening = field(init=False)
     _began: float = field(factory=anyio.current_time, init=False)
     _result: object = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._opening = Opening(self._run.patience)
+        self._limits = [each for each in self._call.policies if isinstance(each, RunPolicy)]
+        self._sign = RunStopSign(self._run, [each.scope for each in self._limits], self._now)
 
     async def run(self, retried: Callable[[Outcome], bool]) -> tuple[Outcome, Sequence[SettlementPolicy]]:
         """Run it. A cancellation leaves it as one, once all is closed.
@@ -82,6 +91,15 @@ class Body:
         Returns:
             How it ended, and what a handler has decided about what happens next.
         """
+        self._execution.goes_by(self._sign)
+        try:
+            return await self._run_in_its_scopes(retried)
+        finally:
+            self._execution.goes_by(None)
+
+    async def _run_in_its_scopes(
+        self, retried: Callable[[Outcome], bool]
+    ) -> tuple[Outcome, Sequence[SettlementPolicy]]:
         if not self._plan.opens:
             return await self._attempt(), ()
         try:
@@ -130,9 +148,8 @@ class Body:
 
     async def _attempt(self) -> Outcome:
         self._began = anyio.current_time()
-        limits = [each for each in self._call.policies if isinstance(each, RunPolicy)]
         try:
-            return await _within(limits, self._called)
+            return await _within(self._limits, self._called)
         except Exception as error:  # noqa: BLE001 - whatever a user's function raises
             return Failed(error)  # noqa: ASYNC910 - private; what users give need not wait
 
@@ -141,7 +158,7 @@ class Body:
             # Told to stop before it began: it must not even run to its first checkpoint.
             await checkpoint_if_cancelled()
         args, kwargs = self._call.args, {**self._call.kwargs, **self._call.values, **self._opening.values}
-        function = self._plan.function
+        function = self._executors.awaitable(self._run, self._plan, [each.scope for each in self._limits])
         for group in (each for each in self._call.values.values() if isinstance(each, TaskGroup)):
             function = _with_group(function, group)
         call: Callable[[], Awaitable[object]] = partial(run_inline, function, args, kwargs)
@@ -151,7 +168,8 @@ class Body:
         middlewares: list[Middleware[Any]] = self._having(Middleware)
         for middleware in reversed(middlewares):
             call = partial(run_inline, middleware.around, (self._execution, call), {})
-        self._result = await call()
+        with going_by(self._sign):
+            self._result = await call()
         if self._result is None:
             return Succeeded(None)
         what = f"the result of task {self._plan.task!r}"

@@ -46,7 +46,7 @@ class Gate:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Look whenever there was a change, until cancelled."""
-        async with self._broker.pauses.watch() as changes:
+        async with self._broker.events.watch_pauses() as changes:
             while True:
                 await self.look()
                 ready()

@@ -37,11 +37,9 @@ class ResultWriter:
         kept = evolve(ending, result=None)
         try:
             await store.put(message.result_key, result_value(ending.result), ttl=seconds)
-        except (
-            Exception
-        ) as error:  # the store is a user's; what it raises must neither lose the run nor stop the worker
+        except Exception as error:
+            # The store is a user's: what it raises must neither lose the run nor stop the worker.
             text = f"the result could not be stored: {type(error).__name__}: {error}"
             _LOGGER.exception("Task %s{%s}: %s", message.task, message.key, text, extra={"docket.worker": self._worker})
-            error_text = kept.error or text
-            return evolve(kept, state=ExecutionState.FAILED, error=error_text)  # noqa: ASYNC910 - as above
+            return evolve(kept, state=ExecutionState.FAILED, error=kept.error or text)  # noqa: ASYNC910 - as above
         return evolve(kept, result_key=message.result_key)

@@ -15,7 +15,7 @@ from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.registry import TaskDefinition
 from docket_anyio._client.supervisor import Supervisor
-from docket_anyio._model.admission import Deferred, Dropped, Parked
+from docket_anyio._model.admission import NotAdmitted
 from docket_anyio._model.codec import dump
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, DropReason, TaskMessage, Undecodable
@@ -85,7 +85,7 @@ class Runner:
             duration = timedelta(seconds=anyio.current_time() - began)
             # Before the settlement: a retry that is due at once is not to find the slot of its key taken.
             await self._admissions.release(run)
-            if isinstance(outcome, Deferred | Dropped | Parked):
+            if isinstance(outcome, NotAdmitted):
                 self._limits.did_not_begin(delivery.message.key)
             settlement = decide(
                 outcome,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import assert_never
 
@@ -18,7 +18,8 @@ from docket_anyio._model.outcome import Cancelled, CancelReason, LeaseLost, Outc
 class RunScope:
     """The scope of one run, and the first request to stop it.
 
-    ``cancel_requested`` tells whether ``docket.cancel()`` asked for it at all, first or not.
+    ``cancel_requested`` tells whether ``docket.cancel()`` asked for it at all, first or not. ``on_stop`` is called when
+    it is told to stop.
     """
 
     delivery: Delivery
@@ -26,6 +27,7 @@ class RunScope:
     patience: Patience = field(factory=Patience, init=False)
     stop: StopRequest | None = field(default=None, init=False)
     cancel_requested: bool = field(default=False, init=False)
+    on_stop: Callable[[], None] | None = field(default=None, init=False)
 
     @property
     def reason(self) -> CancelReason | None:
@@ -40,6 +42,8 @@ class RunScope:
             self.stop = StopRequest(reason, words, grace)
             self.scope.cancel(reason.value)
             self.patience.hurry()
+            if self.on_stop is not None:
+                self.on_stop()
 
     def outcome(self) -> Outcome:
         """Return what it means that the scope has caught the body."""
@@ -52,8 +56,8 @@ class RunScope:
                 return LeaseLost()
             case CancelReason.SLOT_LOST:
                 return SlotLost()
-            case None:
-                raise RuntimeError("the scope of a run was cancelled without a reason")
+            case CancelReason.TIMEOUT | None:
+                raise RuntimeError("the scope of a run was cancelled without a reason of its own")
             case _:
                 assert_never(self.reason)
 

@@ -26,11 +26,13 @@ from docket_anyio._worker.admission import Admissions
 from docket_anyio._worker.attempts import Attempts
 from docket_anyio._worker.cancellations import CancellationListener
 from docket_anyio._worker.consumer import Consumer
+from docket_anyio._worker.executors import Executors
 from docket_anyio._worker.finished import EmptyDocket
 from docket_anyio._worker.gate import Gate
 from docket_anyio._worker.heartbeat import Heartbeat
 from docket_anyio._worker.leases import LeaseKeeper
 from docket_anyio._worker.limits import RunLimits
+from docket_anyio._worker.overdue import BodiesInThreads
 from docket_anyio._worker.promoter import Promoter
 from docket_anyio._worker.results import ResultWriter
 from docket_anyio._worker.runner import Runner
@@ -60,6 +62,7 @@ class Session:
     _supervisor: Supervisor = field(init=False)
     _slots: SlotKeeper = field(init=False)
     _heartbeat: Heartbeat = field(init=False)
+    _executors: Executors = field(init=False)
     _ready: Event = field(factory=Event, init=False)
     _stop: Event = field(factory=Event, init=False)
     _ended: Event = field(factory=Event, init=False)
@@ -73,6 +76,7 @@ class Session:
         self._supervisor = Supervisor(settings.reconnection_delay, self._instruments, self._check_open)
         self._heartbeat = Heartbeat(self._broker, settings.name, docket, self._instruments)
         self._slots = SlotKeeper(self._broker, settings, self._runs)
+        self._executors = Executors(BodiesInThreads(self._instruments))
 
     async def run(
         self,
@@ -165,6 +169,7 @@ class Session:
             ("renewing leases", leases.run),
             ("renewing slots", self._slots.run),
             ("heartbeats", self._heartbeat.run),
+            ("watching threads", self._executors.in_threads.run),
         ):
             await upkeep.start(self._supervisor.keep_running, name, service)
 
@@ -176,7 +181,7 @@ class Session:
             self._broker,
             self._settings.name,
             self._runs,
-            Attempts(self._docket, admissions, self._settings.dependencies, self._instruments),
+            Attempts(self._docket, admissions, self._settings.dependencies, self._instruments, self._executors),
             ResultWriter(self._docket, self._settings.name),
             admissions,
             define_task(SAFEGUARD, self._slots.safeguard_wake),
@@ -214,6 +219,8 @@ class Session:
         with self._grace:
             await anyio.sleep_forever()
         self._runs.cancel_all(CancelReason.SHUTDOWN)
+        # A thread ends when it ends, and then its run has to be settled like any other.
+        await self._executors.in_threads.wait_none()
         await anyio.sleep(SETTLING)
         # What is still not settled keeps its message; it is delivered again when its lease has run out.
         running.cancel_scope.cancel("not settled in time")

@@ -49,9 +49,10 @@ local function acknowledge(runs, stream, group, receipt)
   return pending == 1
 end
 
--- Generation 0 is a message from before they were counted, and so is what is no number; a record that is gone was ended by somebody else. Once it is
--- gone the count starts anew, and a newer message may be of the same generation, or of a lower one: then the one that
--- waits tells. A `stream_id` whose message is gone tells nothing, it may be one that pydocket left behind.
+-- Generation 0 is a message from before they were counted, and so is what is no number; a record that is gone was ended
+-- by somebody else. Once it is gone the count starts anew, and a newer message may be of the same generation, or of a
+-- lower one: then the one that waits tells. A `stream_id` whose message is gone tells nothing, it may be one that
+-- pydocket left behind.
 local function superseded(runs, generation, stream, receipt)
   if tonumber(generation) == 0 then
     return false
@@ -224,8 +225,7 @@ local function waiting_place(runs)
   end
 end
 
-local function delete_entry(waiters, id)
-  redis.call('XDEL', waiters, id)
+local function drop_if_empty(waiters)
   if redis.call('XLEN', waiters) == 0 then
     redis.call('DEL', waiters)
   end
@@ -235,7 +235,8 @@ end
 local function leave_line(prefix, runs, key)
   local record = redis.call('HMGET', runs, 'waiter_stream', 'waiter_entry_id')
   if record[1] and record[2] then
-    delete_entry(record[1], record[2])
+    redis.call('XDEL', record[1], record[2])
+    drop_if_empty(record[1])
     redis.call('HDEL', runs, 'waiter_stream', 'waiter_entry_id')
     drop_safeguard(prefix, key)
   end
@@ -295,9 +296,7 @@ local function wake(limit, max, spared)
       drop_safeguard(limit.prefix, key)
     end
   end
-  if redis.call('XLEN', limit.waiters) == 0 then
-    redis.call('DEL', limit.waiters)
-  end
+  drop_if_empty(limit.waiters)
   return woken
 end
 

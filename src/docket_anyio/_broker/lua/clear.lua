@@ -53,15 +53,8 @@ end
 local grouped = not redis.pcall('XPENDING', stream, group).err
 local entries = redis.call('XRANGE', stream, '(' .. ARGV[6], '+', 'COUNT', batch)
 for _, entry in ipairs(entries) do
-  local id, fields = entry[1], entry[2]
-  local key, generation
-  for index = 1, #fields, 2 do
-    if fields[index] == 'key' then
-      key = fields[index + 1]
-    elseif fields[index] == 'generation' then
-      generation = fields[index + 1]
-    end
-  end
+  local id, message = entry[1], entry[2]
+  local key, generation = field(message, 'key'), field(message, 'generation')
   local in_hand = grouped and #redis.call('XPENDING', stream, group, id, id, 1) > 0
   if not in_hand then
     redis.call('XDEL', stream, id)

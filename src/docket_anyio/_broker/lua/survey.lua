@@ -10,15 +10,11 @@ local queue, stream, prefix, limit, group = KEYS[1], KEYS[2], ARGV[1], tonumber(
 local grouped = not redis.pcall('XPENDING', stream, group).err
 local entries = {}
 for index, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', limit)) do
-  local id, fields = entry[1], entry[2]
+  local id, message = entry[1], entry[2]
   local holder = grouped and redis.call('XPENDING', stream, group, id, id, 1)[1] or { false, false, 0 }
-  local record = {}
-  for at = 1, #fields, 2 do
-    if fields[at] == 'key' then
-      record = redis.call('HMGET', prefix .. ':runs:' .. fields[at + 1], 'state', 'generation', 'started_at')
-    end
-  end
-  entries[index] = { id, fields, holder[2], holder[3], record }
+  local key = field(message, 'key')
+  local record = key and redis.call('HMGET', prefix .. ':runs:' .. key, 'state', 'generation', 'started_at') or {}
+  entries[index] = { id, message, holder[2], holder[3], record }
 end
 
 -- A safeguard stands for the task that waits for a slot, which is in no index of its own.

@@ -65,6 +65,15 @@ def _encode_word(word: Argument) -> bytes:
         raise DataError(f"Invalid input of type: '{kind}'. Convert to a bytes, string, int or float first.") from None
 
 
+def _begin(server: Server, session: Session, words: list[bytes]) -> Reply | Wait:
+    """Run a command. Return its reply, or what it waits for."""
+    try:
+        answer = server.execute(session, words)
+    except Refused as refused:
+        raise refused.as_reply() from None
+    return bytes(answer) if type(answer) is Status else answer
+
+
 def _finished(answer: Reply | Refused | Disconnected) -> Reply:
     """Return an answer as the caller gets it, or raise what it is."""
     if isinstance(answer, Refused):
@@ -91,13 +100,10 @@ class _Client:
         self.check()
         await checkpoint()
         self.check()
-        try:
-            answer = self.server.execute(self.session, words)
-        except Refused as refused:
-            raise refused.as_reply() from None
+        answer = _begin(self.server, self.session, words)
         if isinstance(answer, Wait):
             return await self._wait(answer)
-        return bytes(answer) if type(answer) is Status else answer
+        return answer
 
     async def _wait(self, wants: Wait) -> Reply:
         waiter = self.server.waiters.add(self.session.client, wants)
@@ -170,14 +176,11 @@ class MemoryTransport:
         words = _encode(command)
         await checkpoint()
         self._check()
-        try:
-            answer = self._server.execute(self._session, words)
-        except Refused as refused:
-            raise refused.as_reply() from None
+        answer = _begin(self._server, self._session, words)
         if isinstance(answer, Wait):
             async with self.open_blocking() as blocking:
                 return await blocking.execute(words)
-        return bytes(answer) if type(answer) is Status else answer
+        return answer
 
     async def execute_all(self, commands: Sequence[Command], *, repeatable: bool = False) -> list[Reply]:  # noqa: ARG002 - as above
         """Run commands in one piece, with nothing between them; none of them blocks. A checkpoint, as ``execute`` is.
