@@ -25,7 +25,7 @@ class ProcessCall:
         grace: How long it has to stop, where the request does not say it, before its process is killed.
         max_tasks: The process is replaced once it has run so many bodies.
         max_memory: The process is replaced if it holds more bytes after the body.
-        surroundings: Entered around the body in its process, so they have to be pickled.
+        surroundings: Make what is entered around the body in its process; they have to be pickled.
         objects: What its handles call, by their numbers.
         began: Called once a process has been found for it.
     """
@@ -39,6 +39,6 @@ class ProcessCall:
     grace: timedelta
     max_tasks: int | None = None
     max_memory: int | None = None
-    surroundings: Sequence[AbstractContextManager[object]] = ()
+    surroundings: Sequence[Callable[[], AbstractContextManager[object]]] = ()
     objects: Sequence[object] = ()
     began: Callable[[], None] | None = None

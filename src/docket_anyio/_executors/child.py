@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import datetime
 from functools import partial
@@ -17,10 +17,9 @@ from math import inf
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread, get_ident
-from typing import Any, cast
+from typing import Any, NoReturn
 
 import anyio
-import cloudpickle
 from anyio import (
     CancelScope,
     CapacityLimiter,
@@ -134,7 +133,7 @@ class _Child:
 
     _wire: Wire
     _thread: int = field(factory=get_ident, init=False)
-    _inbox: SimpleQueue[Frame] = field(factory=SimpleQueue, init=False)
+    _inbox: SimpleQueue[Frame] = field(factory=SimpleQueue[Frame], init=False)
     _running: dict[int, _Running] = field(factory=dict[int, _Running], init=False)
     _waiting: dict[int, _Waiting] = field(factory=dict[int, _Waiting], init=False)
     _numbers: Any = field(factory=count, init=False)
@@ -175,6 +174,10 @@ class _Child:
                     case _:
                         die()
             bodies.cancel_scope.cancel("told to leave")
+
+    def tell(self, run: int, target: int, method: str, arguments: tuple[object, ...]) -> None:
+        """Call a method of an object that has stayed with the worker, and do not wait for it."""
+        self._wire.send(Call(None, run, target, method, dump(arguments, f"the arguments of {method}()")))
 
     async def call(self, run: int, target: int, method: str, arguments: tuple[object, ...]) -> Any:
         """Call a method of an object that has stayed with the worker."""
@@ -223,8 +226,11 @@ class _Child:
         with ExitStack() as stack:
             stack.enter_context(going_by(running))
             stack.enter_context(connected(_Channel(self, run.number)))
-            for each in cast("list[AbstractContextManager[object]]", cloudpickle.loads(run.surroundings)):
-                stack.enter_context(each)
+            surroundings: list[Callable[[], AbstractContextManager[object]]] = load(
+                run.surroundings, "what surrounds it"
+            )
+            for each in surroundings:
+                stack.enter_context(each())
             function, args, kwargs = load(run.body, f"the body of task {run.task!r}")
             if run.is_async:
                 return await run_inline(function, args, kwargs)
@@ -243,8 +249,11 @@ class _Channel:
     _child: _Child
     _run: int
 
-    def call(self, target: int, method: str, arguments: tuple[object, ...]) -> Awaitable[Any]:
-        return self._child.call(self._run, target, method, arguments)
+    async def call(self, target: int, method: str, arguments: tuple[object, ...]) -> Any:
+        return await self._child.call(self._run, target, method, arguments)
+
+    def tell(self, target: int, method: str, arguments: tuple[object, ...]) -> None:
+        self._child.tell(self._run, target, method, arguments)
 
 
 def _call(function: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
@@ -260,7 +269,7 @@ def _raised(run: Run, error: Exception) -> Raised:
     return Raised(run.number, _memory(), dump_error(error), words, "".join(traceback.format_exception(error)))
 
 
-def _exit(left: SystemExit) -> None:
+def _exit(left: SystemExit) -> NoReturn:
     code = left.code
     if code is not None and not isinstance(code, int):
         sys.stderr.write(f"{code}\n")

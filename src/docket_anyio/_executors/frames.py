@@ -8,7 +8,7 @@ from datetime import datetime
 from struct import Struct
 from typing import Final, TypeAlias
 
-from attrs import frozen
+from attrs import astuple, frozen
 
 from docket_anyio._model.outcome import StopRequest
 
@@ -108,9 +108,9 @@ class Stopped:
 
 @frozen
 class Call:
-    """Call a method of an object that has stayed with the worker."""
+    """Call a method of an object that has stayed with the worker; nobody waits where it has no number."""
 
-    number: int
+    number: int | None
     run: int
     target: int
     method: str
@@ -158,7 +158,7 @@ def encode(frame: Frame, *, at_most: int) -> bytes:
     Raises:
         FrameTooLarge: It has more than ``at_most``.
     """
-    body = pickle.dumps(tuple(getattr(frame, name) for name in frame.__slots__ if name != "__weakref__"))
+    body = pickle.dumps(astuple(frame, recurse=False))
     if len(body) > at_most:
         raise FrameTooLarge(f"{len(body)} bytes are more than the {at_most} that a frame may have")
     return HEADER.pack(_MAGIC, _KINDS.index(type(frame)), len(body)) + body
@@ -170,6 +170,9 @@ def decode_header(header: bytes, *, at_most: int) -> tuple[type[Frame], int]:
     Raises:
         BrokenFrame: That is no header, or there would be more than ``at_most``.
     """
+    magic: bytes
+    kind: int
+    length: int
     magic, kind, length = HEADER.unpack(header)
     if magic != _MAGIC or kind >= len(_KINDS):
         raise BrokenFrame(f"{header!r} does not begin a frame")

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final, cast
 import cloudpickle
 
 from docket_anyio._model.codec import dump
+from docket_anyio._model.payloads import max_payload_bytes
 from docket_anyio.exceptions import NotSerializable, TaskFailed
 
 # What these keep in context variables is about a place in this process: a child has its own.
@@ -30,7 +31,7 @@ def context_variable(module: str, name: str) -> ContextVar[Any]:
     found = getattr(import_module(module), name)
     if not isinstance(found, ContextVar):
         raise TypeError(f"{module}.{name} is no context variable")
-    return cast("ContextVar[Any]", found)
+    return cast("ContextVar[Any]", found)  # type: ignore[redundant-cast]  # not for pyright
 
 
 @lru_cache(maxsize=1024)
@@ -62,13 +63,14 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
     """Takes along functions that use context variables of their module."""
 
     dispatch_table: ClassVar[ChainMap[Any, Any]] = ChainMap(
-        {ContextVar: _reduce_variable}, cloudpickle.Pickler.dispatch_table
+        {ContextVar: _reduce_variable}, dict[Any, Any](cloudpickle.Pickler.dispatch_table)
     )
 
 
 def _dump(value: object) -> bytes:
     with io.BytesIO() as file:
-        _Pickler(file).dump(value)
+        pickler: Any = _Pickler(file)
+        pickler.dump(value)
         return file.getvalue()
 
 
@@ -116,7 +118,8 @@ def dump_variables() -> list[tuple[str, str, bytes]]:
     found: list[tuple[str, str, bytes]] = []
     for variable, value in copy_context().items():
         place = _place(variable)
-        if place is None or place[0].partition(".")[0] in _OF_THIS_PROCESS:
+        ours = place is None or place[0].partition(".")[0] in _OF_THIS_PROCESS
+        if place is None or (ours and variable is not max_payload_bytes):
             continue
         try:
             found.append((*place, dump(value, "")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import partial
 from inspect import isawaitable
 from itertools import count
 from typing import Any, Final
@@ -267,23 +268,28 @@ class ChildProcess:
                 context.run(handle_record, frame)
             case Output(data):
                 print_output(data)
-            case Call() if talk is not None and talk.number == frame.run:
-                talk.context.run(group.start_soon, self._call, talk.call.objects, frame)
             case Call():
-                pass  # of a body that has ended
+                if talk is not None and talk.number == frame.run:
+                    self._take_call(talk, frame, group)
             case _:
                 raise BrokenFrame(f"{type(frame).__name__} is nothing that a process says")
 
-    async def _call(self, objects: Sequence[object], call: Call) -> None:
-        what = f"what {call.method}() returned"
+    def _take_call(self, talk: _Talk, call: Call, group: TaskGroup) -> None:
+        objects = talk.call.objects
+        if call.number is None:
+            # At once, so that it is done before the body counts as ended.
+            talk.context.run(_call, objects, call)
+        else:
+            talk.context.run(partial(group.start_soon, self._reply, objects, call, call.number))
+
+    async def _reply(self, objects: Sequence[object], call: Call, number: int) -> None:
         try:
-            called = getattr(objects[call.target], call.method)(
-                *load(call.arguments, f"the arguments of {call.method}()")
-            )
-            value, failed = dump(await called if isawaitable(called) else called, what), False
+            value = _call(objects, call)
+            value = dump(await value if isawaitable(value) else value, f"what {call.method}() returned")
+            reply = Reply(number, value, failed=False)
         except Exception as error:  # noqa: BLE001 - whatever it raises is for the body
-            value, failed = dump_error(error), True
-        await self._send(Reply(call.number, value, failed))
+            reply = Reply(number, dump_error(error), failed=True)
+        await self._send(reply)
 
     async def _watch(self, process: Process, group: TaskGroup) -> None:
         await process.wait()
@@ -306,3 +312,7 @@ class ChildProcess:
         self._started.set()
         if self._talk is not None:
             self._talk.done.set()
+
+
+def _call(objects: Sequence[object], call: Call) -> Any:
+    return getattr(objects[call.target], call.method)(*load(call.arguments, f"the arguments of {call.method}()"))

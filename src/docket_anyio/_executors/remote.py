@@ -17,6 +17,10 @@ class Channel(Protocol):
         """Call a method of an object, and return what it returns."""
         ...
 
+    def tell(self, target: int, method: str, arguments: tuple[object, ...]) -> None:
+        """Call a method of an object, and do not wait for it."""
+        ...
+
 
 _channel: Final[ContextVar[Channel]] = ContextVar("_channel")
 
@@ -44,9 +48,17 @@ class Handle:
         Raises:
             Exception: What the method raised.
         """
+        return await self._channel.call(self.number, method, arguments)
+
+    def tell(self, method: str, *arguments: object) -> None:
+        """Call a plain method of the object, and do not wait for it. It is done before the body counts as ended."""
+        self._channel.tell(self.number, method, arguments)
+
+    @property
+    def _channel(self) -> Channel:
         if self._through is None:
             raise RuntimeError("a handle is of use in another process only")
-        return await self._through.call(self.number, method, arguments)
+        return self._through
 
     def __reduce__(self) -> tuple[Any, tuple[int]]:
         return _handle, (self.number,)

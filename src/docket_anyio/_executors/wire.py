@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections import deque
+from collections.abc import Mapping
 from threading import RLock
 from typing import Any, BinaryIO, Final, NoReturn, cast
 
@@ -108,7 +109,8 @@ class Wire:
 
     def redirect(self) -> None:
         """Send what is printed and logged to the worker."""
-        sys.stdout = io.TextIOWrapper(_Stdout(self), "utf-8", "backslashreplace", line_buffering=True)
+        raw = cast("BinaryIO", _Stdout(self))  # without a buffer: as much is sent as a line has
+        sys.stdout = io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)
         logging.root.addHandler(_LogHandler(self))
 
 
@@ -143,9 +145,9 @@ class _LogHandler(logging.Handler):
             self.handleError(record)
 
 
-def _dump_record(attributes: dict[str, object]) -> bytes:
+def _dump_record(attributes: Mapping[str, object]) -> bytes:
     try:
-        return dump(attributes, "a log record")
+        return dump(dict(attributes), "a log record")
     except NotSerializable:
         plain = (str, int, float, type(None))
         readable = {name: each if isinstance(each, plain) else str(each) for name, each in attributes.items()}
