@@ -51,6 +51,7 @@ from docket_anyio._policies.retry import ExponentialRetry as ExponentialRetry
 from docket_anyio._policies.retry import Retry as Retry
 from docket_anyio._policies.task_group import ExecutionTasks as ExecutionTasks
 from docket_anyio._policies.timeout import Timeout as Timeout
+from docket_anyio._policies.worker_process import WorkerProcess as WorkerProcess
 from docket_anyio._policies.worker_thread import WorkerThread as WorkerThread
 from docket_anyio._worker.current import CurrentWorker as CurrentWorker
 from docket_anyio._worker.current import TaskLogger as TaskLogger
@@ -106,6 +107,7 @@ __all__ = [
     "Timeout",
     "Worker",
     "WorkerInfo",
+    "WorkerProcess",
     "WorkerThread",
     "__version__",
     "check_cancelled",

@@ -47,6 +47,7 @@ from docket_anyio._policies.retry import ForcedRetry as ForcedRetry
 from docket_anyio._policies.retry import Retry as Retry
 from docket_anyio._policies.task_group import ExecutionTasks as ExecutionTasks
 from docket_anyio._policies.timeout import Timeout as Timeout
+from docket_anyio._policies.worker_process import WorkerProcess as WorkerProcess
 from docket_anyio._policies.worker_thread import WorkerThread as WorkerThread
 from docket_anyio._telemetry.logs import format_duration as format_duration
 from docket_anyio._worker.current import CurrentWorker as CurrentWorker
@@ -96,6 +97,7 @@ __all__ = [
     "TaskLogger",
     "TaskOutcome",
     "Timeout",
+    "WorkerProcess",
     "WorkerThread",
     "_Depends",
     "_parameter_cache",

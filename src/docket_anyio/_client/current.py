@@ -9,8 +9,7 @@ from typing import Any, Final, TypeVar, cast
 
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
-from docket_anyio._injection.library import Dependency
-from docket_anyio._injection.marker import OfOneRun
+from docket_anyio._injection.marker import OfOneRun, OfThisProcess
 
 T = TypeVar("T")
 
@@ -28,7 +27,7 @@ def is_current(variable: ContextVar[T], value: T) -> Generator[None]:
         variable.reset(token)
 
 
-class _CurrentDocket(Dependency[Docket]):
+class _CurrentDocket(OfThisProcess[Docket]):
     async def __aenter__(self) -> Docket:  # noqa: ASYNC910 - nothing to wait for
         return current_docket.get()
 

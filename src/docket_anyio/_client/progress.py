@@ -131,6 +131,11 @@ class ExecutionProgress:
             self._turns = anyio.Lock()
         return self._turns
 
+    @property
+    def known(self) -> ProgressRecord | None:
+        """All that it tells. Not for users."""
+        return self._known
+
     def take(self, progress: ProgressRecord | None) -> None:
         """Take over what was read, by the execution that this belongs to. Not for users."""
         self._known = progress

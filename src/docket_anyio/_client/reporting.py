@@ -7,7 +7,9 @@ from datetime import datetime
 from attrs import evolve, field, frozen
 
 from docket_anyio._client.current import current_execution
+from docket_anyio._client.elsewhere import progress_elsewhere
 from docket_anyio._client.progress import ExecutionProgress
+from docket_anyio._executors.remote import Export
 from docket_anyio._injection.marker import OfOneRun
 from docket_anyio.exceptions import NotOpen
 
@@ -82,6 +84,10 @@ class Progress(OfOneRun["Progress"]):
             RedisUnavailable: Redis cannot be reached.
         """
         await self._of_run.sync()
+
+    def elsewhere(self, export: Export) -> Progress:
+        """Return what stands for it in another process. Not for users."""
+        return evolve(self, run=progress_elsewhere(self._of_run, export))
 
     @property
     def _of_run(self) -> ExecutionProgress:

@@ -280,7 +280,8 @@ class ChildProcess:
             # At once, so that it is done before the body counts as ended.
             talk.context.run(_call, objects, call)
         else:
-            talk.context.run(partial(group.start_soon, self._reply, objects, call, call.number))
+            reply = partial(self._reply, objects, call, call.number)
+            talk.context.run(lambda: group.start_soon(reply))
 
     async def _reply(self, objects: Sequence[object], call: Call, number: int) -> None:
         try:

@@ -77,14 +77,22 @@ class ProcessPool:
             Exception: What the body raised.
         """
         body = dump_body(call.task, call.function, call.args, call.kwargs)
-        async with self._free:
-            child = await self._take(call)
-            if call.began is not None:
-                call.began()
-            try:
-                return await child.run(call, body)
-            finally:
-                self._give_back(child, call)
+        try:
+            async with self._free:
+                child = await self._take(call)
+                if call.began is not None:
+                    call.began()
+                try:
+                    return await child.run(call, body)
+                finally:
+                    self._give_back(child, call)
+        finally:
+            self._tell()
+
+    async def wait_none(self) -> None:  # noqa: ASYNC910 - whoever waits for it goes on to wait
+        """Wait until no body runs in a process."""
+        while self._free.borrowed_tokens:
+            await self._changed.wait()
 
     async def _take(self, call: ProcessCall) -> ChildProcess:
         while True:

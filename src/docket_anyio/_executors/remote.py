@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from attrs import field, frozen
 
@@ -62,6 +62,10 @@ class Handle:
 
     def __reduce__(self) -> tuple[Any, tuple[int]]:
         return _handle, (self.number,)
+
+
+Export: TypeAlias = Callable[[object], Handle]
+"""Keeps an object for a body that runs in another process, and returns what calls it from there."""
 
 
 def _handle(number: int) -> Handle:

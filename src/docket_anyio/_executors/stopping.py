@@ -55,6 +55,11 @@ def going_by(sign: StopSign) -> Generator[None]:
         _sign.reset(token)
 
 
+def current_sign() -> StopSign | None:
+    """Return what the calling body goes by; ``None`` outside of one."""
+    return _sign.get(None)
+
+
 def check_cancelled() -> None:
     """Stop the body here if its run was told to stop: for code that computes for long and awaits nothing.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from inspect import Parameter, Signature
 from typing import Any, Never, TypeVar
 
@@ -31,6 +31,10 @@ class OfOneRun(Dependency[T_co]):
     """What has a meaning in a run only, so that nothing shared by all runs can be made from it."""
 
 
+class OfThisProcess(Dependency[T_co]):
+    """What cannot leave the process of the worker, so that a body in another one cannot have it."""
+
+
 class BodyRole(Dependency[T_co]):
     """What decides how the body of a task is called. A task has one at most."""
 
@@ -43,13 +47,16 @@ class ExecutorRole(Dependency[T_co]):
     single = True
 
     @abstractmethod
-    def check_function(self, task: str, parameter: str, *, is_async: bool) -> None:
+    def check_function(
+        self, task: str, parameter: str, *, is_async: bool, asked: Mapping[str, Dependency[Any]]
+    ) -> None:
         """Check that a function can run there.
 
         Args:
             task: The name of the task.
             parameter: The parameter that asks for it.
             is_async: Whether the function is an ``async def``.
+            asked: What its parameters ask for.
 
         Raises:
             InvalidTask: It cannot.

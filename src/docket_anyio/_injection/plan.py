@@ -172,7 +172,7 @@ def plan(task: str, function: Callable[..., Any]) -> Plan:
             raise InvalidTask(f"task {task!r}: {type(each).__name__} on {name!r} needs an argument, which that is not")
     for name, each in (*markers.items(), *wrapping):
         if isinstance(each, ExecutorRole):
-            each.check_function(task, name, is_async=awaited)
+            each.check_function(task, name, is_async=awaited, asked=asked)
     return Plan(
         task,
         function,

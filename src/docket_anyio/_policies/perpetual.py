@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from attrs import define, evolve, field, frozen
 
+from docket_anyio._executors.remote import Export, Handle
 from docket_anyio._injection.marker import CompletionRole, Marker
 from docket_anyio._model.codec import dump_arguments
 from docket_anyio._model.lifecycle import ExecutionState
@@ -25,6 +27,26 @@ class _Wishes:
     when: datetime | None = None
     delay: timedelta | None = None
     arguments: tuple[bytes, bytes] | None = None
+
+    def wish(self, **changes: Any) -> None:
+        """Change some of them."""
+        self.take(changes)
+
+    def take(self, changes: Mapping[str, Any]) -> None:
+        """Take over what has changed."""
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+
+@define(eq=False)
+class _WishesElsewhere(_Wishes):
+    """The same in another process, where the worker has to be told of them."""
+
+    handle: Handle = field(kw_only=True)
+
+    def wish(self, **changes: Any) -> None:
+        self.take(changes)
+        self.handle.tell("take", changes)
 
 
 class _Repeats(Marker, CompletionRole[Any]):
@@ -46,7 +68,7 @@ class _Repeats(Marker, CompletionRole[Any]):
 
     def cancel(self) -> None:
         """Let this run be the last."""
-        self._wishes.cancelled = True
+        self._wishes.wish(cancelled=True)
 
     def perpetuate(self, *args: Any, **kwargs: Any) -> None:
         """Call the task with these arguments the next time, not with the same again.
@@ -55,7 +77,8 @@ class _Repeats(Marker, CompletionRole[Any]):
             NotSerializable: They cannot be pickled.
             PayloadTooLarge: They are larger than the docket's ``max_payload_bytes``.
         """
-        self._wishes.arguments = dump_arguments(args, kwargs, "perpetual", at_most=max_payload_bytes.get())
+        arguments = dump_arguments(args, kwargs, "perpetual", at_most=max_payload_bytes.get())
+        self._wishes.wish(arguments=arguments)
 
     def after(self, delay: timedelta) -> None:
         """Run next so long after the end of this run.
@@ -63,7 +86,7 @@ class _Repeats(Marker, CompletionRole[Any]):
         Raises:
             InvalidSetting: The delay is negative.
         """
-        self._wishes.delay, self._wishes.when = check_not_negative("the delay of a perpetual task", delay), None
+        self._wishes.wish(delay=check_not_negative("the delay of a perpetual task", delay), when=None)
 
     def at(self, when: datetime) -> None:
         """Run next at this time.
@@ -71,7 +94,15 @@ class _Repeats(Marker, CompletionRole[Any]):
         Raises:
             InvalidTime: The time has no time zone.
         """
-        self._wishes.when, self._wishes.delay = check_aware("when", when), None
+        self._wishes.wish(when=check_aware("when", when), delay=None)
+
+    def elsewhere(self, export: Export) -> Self:
+        """Return what stands for it in another process."""
+        return self._with(_WishesElsewhere(handle=export(self._wishes)))
+
+    def _with(self, wishes: _Wishes) -> Self:
+        """Return one with other wishes."""
+        raise NotImplementedError
 
     def settle(self, attempt: Attempt) -> Settlement:
         """Return what should happen next."""
@@ -113,7 +144,10 @@ class Perpetual(_Repeats):
 
     def for_run(self, key: str, attempt: int) -> Perpetual:  # noqa: ARG002 - a marker's signature
         """Return the value for one run."""
-        return evolve(self, wishes=_Wishes())
+        return self._with(_Wishes())
+
+    def _with(self, wishes: _Wishes) -> Self:
+        return evolve(self, wishes=wishes)
 
     def first_when(self, now: datetime) -> datetime:
         """Return when the first run of an automatic task is due."""
@@ -144,7 +178,10 @@ class Cron(_Repeats):
 
     def for_run(self, key: str, attempt: int) -> Cron:  # noqa: ARG002 - a marker's signature
         """Return the value for one run."""
-        return evolve(self, wishes=_Wishes())
+        return self._with(_Wishes())
+
+    def _with(self, wishes: _Wishes) -> Self:
+        return evolve(self, wishes=wishes)
 
     def first_when(self, now: datetime) -> datetime:
         """Return when the first run of an automatic task is due."""

@@ -7,10 +7,10 @@ from typing import Any, cast
 from anyio import create_task_group
 from anyio.abc import TaskGroup
 
-from docket_anyio._injection.marker import Marker
+from docket_anyio._injection.marker import Marker, OfThisProcess
 
 
-class BodyTasks(Marker):
+class BodyTasks(Marker, OfThisProcess[Any]):
     """Says that the body wants a task group around it."""
 
     single = True

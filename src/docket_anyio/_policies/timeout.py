@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
 import anyio
 from anyio import CancelScope
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
+from docket_anyio._executors.remote import Export, Handle
 from docket_anyio._injection.marker import BodyRole, Marker
 from docket_anyio._model.outcome import TimedOut
 from docket_anyio._model.settings import check_positive
@@ -75,3 +77,35 @@ class Timeout(Marker, BodyRole[Any]):
         """Return what it means that the scope has caught the body."""
         seconds = self.base.total_seconds()
         return TimedOut(TaskTimeout(f"Docket task {self._key} exceeded timeout of {seconds:g}s"))
+
+    def elsewhere(self, export: Export) -> Timeout:
+        """Return what stands for it in another process."""
+        return _TimeoutElsewhere(self.base, export(self))
+
+
+@define(eq=False)
+class _Until:
+    """When the time is over, by the clock of the process: the event loop's cannot be read in every thread."""
+
+    at: float
+
+
+@frozen(eq=False)
+class _TimeoutElsewhere(Timeout):
+    """A timeout whose scope has stayed with the worker. Its time begins when it arrives, just before the body."""
+
+    _handle: Handle = field(repr=False, alias="handle")
+    _until: _Until = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_until", _Until(time.monotonic() + self.base.total_seconds()))
+
+    def __reduce__(self) -> tuple[Any, tuple[timedelta, Handle]]:
+        return _TimeoutElsewhere, (self.base, self._handle)
+
+    def remaining(self) -> timedelta:
+        return timedelta(seconds=self._until.at - time.monotonic())
+
+    def extend(self, by: timedelta | None = None) -> None:
+        self._until.at += (self.base if by is None else by).total_seconds()
+        self._handle.tell("extend", by)

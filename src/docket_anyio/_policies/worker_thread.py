@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
 
+from docket_anyio._injection.library import Dependency
 from docket_anyio._injection.marker import ExecutorRole, Marker
 from docket_anyio.exceptions import InvalidTask
 
@@ -22,7 +24,14 @@ class WorkerThread(Marker, ExecutorRole[Any]):
         """Return the value for one run."""
         return self
 
-    def check_function(self, task: str, parameter: str, *, is_async: bool) -> None:
+    def check_function(
+        self,
+        task: str,
+        parameter: str,
+        *,
+        is_async: bool,
+        asked: Mapping[str, Dependency[Any]],  # noqa: ARG002 - a thread has all that the worker has
+    ) -> None:
         """Check that the function can run in a thread.
 
         Raises:

@@ -6,8 +6,8 @@ whether it is there: without it these names do nothing. With it, but without its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from attrs import define, field
@@ -136,6 +136,11 @@ except ImportError:
         """Return the trace that a message belongs to, as OpenTelemetry has it; ``None`` where there is none."""
         return None
 
+    @contextmanager
+    def within_trace(headers: Mapping[str, bytes]) -> Generator[None]:  # noqa: ARG001 - there are none
+        """Let what happens inside the block belong to the trace that the headers tell of."""
+        yield
+
     def span(name: str, attributes: Attributes) -> AbstractContextManager[Span]:  # noqa: ARG001 - nobody looks
         """Open a span around something that a user asks for; what it raises is told there."""
         return nullcontext(_NOTHING)
@@ -172,6 +177,15 @@ else:
     def trace_context(headers: Mapping[str, bytes]) -> Mapping[str, object] | None:
         """Return the trace that a message belongs to, as OpenTelemetry has it; ``None`` where there is none."""
         return propagate.extract(_texts(headers)) if headers else None
+
+    @contextmanager
+    def within_trace(headers: Mapping[str, bytes]) -> Generator[None]:
+        """Let what happens inside the block belong to the trace that the headers tell of."""
+        token = context.attach(propagate.extract(_texts(headers)))
+        try:
+            yield
+        finally:
+            context.detach(token)
 
     def span(name: str, attributes: Attributes) -> AbstractContextManager[Span]:
         """Open a span around something that a user asks for; what it raises is told there."""

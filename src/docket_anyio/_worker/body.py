@@ -158,7 +158,7 @@ class Body:
             # Told to stop before it began: it must not even run to its first checkpoint.
             await checkpoint_if_cancelled()
         args, kwargs = self._call.args, {**self._call.kwargs, **self._call.values, **self._opening.values}
-        function = self._executors.awaitable(self._run, self._plan, [each.scope for each in self._limits])
+        function = self._executors.awaitable(self._run, self._plan, self._sign, self._limits)
         for group in (each for each in self._call.values.values() if isinstance(each, TaskGroup)):
             function = _with_group(function, group)
         call: Callable[[], Awaitable[object]] = partial(run_inline, function, args, kwargs)

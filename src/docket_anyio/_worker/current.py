@@ -6,12 +6,11 @@ import logging
 from typing import Any, cast
 
 from docket_anyio._client.current import current_docket, current_execution
-from docket_anyio._injection.library import Dependency
-from docket_anyio._injection.marker import OfOneRun
+from docket_anyio._injection.marker import OfOneRun, OfThisProcess
 from docket_anyio._worker.worker import Worker, current_worker
 
 
-class _CurrentWorker(Dependency[Worker]):
+class _CurrentWorker(OfThisProcess[Worker]):
     async def __aenter__(self) -> Worker:  # noqa: ASYNC910 - nothing to wait for
         return current_worker.get()
 

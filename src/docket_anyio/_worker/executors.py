@@ -3,42 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
+from math import inf
 
-from anyio import CancelScope
 from attrs import define, field
 
+from docket_anyio._executors.calls import ProcessCall
+from docket_anyio._executors.processes import ProcessPool
+from docket_anyio._executors.stopping import StopSign
 from docket_anyio._executors.threads import Threads
 from docket_anyio._injection.plan import Plan
+from docket_anyio._policies.base import RunPolicy
+from docket_anyio._policies.worker_process import WorkerProcess
+from docket_anyio._telemetry.otel import trace_headers, within_trace
 from docket_anyio._worker.overdue import BodiesInThreads
 from docket_anyio._worker.runs import RunScope
+from docket_anyio._worker.sending import Sending
 
 
 @define(eq=False)
 class Executors:
-    """Makes of every task something to be awaited: what is async runs in the event loop, other functions in threads.
+    """Makes of every task something to be awaited.
+
+    What asks for a ``WorkerProcess`` runs in one; else what is async in the event loop, other functions in threads.
 
     Args:
         in_threads: Told of the bodies that cannot be stopped from outside.
+        processes: The processes.
     """
 
     in_threads: BodiesInThreads
+    processes: ProcessPool
     _threads: Threads = field(factory=Threads, init=False)
 
-    def awaitable(self, run: RunScope, plan: Plan, limits: Sequence[CancelScope]) -> Callable[..., Awaitable[object]]:
+    def awaitable(
+        self, run: RunScope, plan: Plan, sign: StopSign, limits: Sequence[RunPolicy]
+    ) -> Callable[..., Awaitable[object]]:
         """Return the function of a task as one to be awaited, for one run.
 
         Args:
             run: The run.
             plan: What is known of the task.
-            limits: The scopes that bound its body.
+            sign: What its body goes by.
+            limits: What bounds its body.
         """
+        if isinstance(plan.executor, WorkerProcess):
+            return self._in_process(plan, plan.executor, sign, limits)
         if plan.is_async:
             return plan.function
 
         @wraps(plan.function)
         async def call(*args: object, **kwargs: object) -> object:
-            with self.in_threads.holding(run, limits):
+            with self.in_threads.holding(run, [each.scope for each in limits]):
                 return await self._threads.run(plan.function, args, kwargs)
+
+        return call
+
+    async def wait_none(self) -> None:  # noqa: ASYNC910 - whoever waits for it goes on to wait
+        """Wait until no body runs in a thread or in a process: each ends when it ends, or is killed after its grace."""
+        await self.in_threads.wait_none()
+        await self.processes.wait_none()
+
+    def _in_process(
+        self, plan: Plan, executor: WorkerProcess, sign: StopSign, limits: Sequence[RunPolicy]
+    ) -> Callable[..., Awaitable[object]]:
+        def begin() -> None:
+            for each in limits:
+                each.start()
+
+        @wraps(plan.function)
+        async def call(*args: object, **kwargs: object) -> object:
+            sending, headers = Sending(), trace_headers()
+            for each in limits:
+                each.scope.deadline = inf  # it does not run while it waits for a process
+            return await self.processes.call(
+                ProcessCall(
+                    plan.task,
+                    plan.function,
+                    args,
+                    {name: sending.value(value) for name, value in kwargs.items()},
+                    is_async=plan.is_async,
+                    sign=sign,
+                    grace=executor.grace,
+                    max_tasks=executor.max_tasks,
+                    max_memory=executor.max_memory,
+                    surroundings=[partial(within_trace, headers)] if headers else [],
+                    objects=sending.objects,
+                    began=begin,
+                )
+            )
 
         return call

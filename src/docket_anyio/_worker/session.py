@@ -19,6 +19,8 @@ from docket_anyio._client.docket import Docket
 from docket_anyio._client.following import StrikeService
 from docket_anyio._client.registry import define_task
 from docket_anyio._client.supervisor import Supervisor
+from docket_anyio._executors.processes import CLOSING as CLOSING_PROCESSES
+from docket_anyio._executors.processes import ProcessPool
 from docket_anyio._injection.shared import CLOSING, open_shared_values
 from docket_anyio._model.outcome import CancelReason
 from docket_anyio._telemetry.instruments import Instruments
@@ -46,8 +48,8 @@ from docket_anyio.exceptions import DocketError, NotOpen
 SETTLING: Final = 5.0
 
 # How long, in seconds, a session may take to end after its grace: runs settle, what they shared is closed, then what
-# was open for the worker, and it departs.
-WINDING_UP: Final = 2 * SETTLING + 2 * CLOSING
+# was open for the worker, its processes end, and it departs.
+WINDING_UP: Final = 2 * SETTLING + 2 * CLOSING + CLOSING_PROCESSES
 
 
 @define(eq=False)
@@ -76,7 +78,7 @@ class Session:
         self._supervisor = Supervisor(settings.reconnection_delay, self._instruments, self._check_open)
         self._heartbeat = Heartbeat(self._broker, settings.name, docket, self._instruments)
         self._slots = SlotKeeper(self._broker, settings, self._runs)
-        self._executors = Executors(BodiesInThreads(self._instruments))
+        self._executors = Executors(BodiesInThreads(self._instruments), ProcessPool(settings.processes))
 
     async def run(
         self,
@@ -170,8 +172,11 @@ class Session:
             ("renewing slots", self._slots.run),
             ("heartbeats", self._heartbeat.run),
             ("watching threads", self._executors.in_threads.run),
+            ("having processes", self._executors.processes.run),
         ):
             await upkeep.start(self._supervisor.keep_running, name, service)
+        if self._settings.warm_processes:
+            self._executors.processes.warm()
 
     async def _start_intake(self, intake: TaskGroup, running: TaskGroup, limits: RunLimits) -> None:  # noqa: ASYNC910 - private; waits for the services
         gate = Gate(self._broker)
@@ -219,8 +224,8 @@ class Session:
         with self._grace:
             await anyio.sleep_forever()
         self._runs.cancel_all(CancelReason.SHUTDOWN)
-        # A thread ends when it ends, and then its run has to be settled like any other.
-        await self._executors.in_threads.wait_none()
+        # A body in a thread or a process takes what it takes, and then its run has to be settled like any other.
+        await self._executors.wait_none()
         await anyio.sleep(SETTLING)
         # What is still not settled keeps its message; it is delivered again when its lease has run out.
         running.cancel_scope.cancel("not settled in time")

@@ -67,6 +67,13 @@ def _task(given: TaskFunction | str | None) -> TaskFunction:
     return function
 
 
+def _cores() -> int:
+    """Return how many processes can compute at once here."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def default_name() -> str:
     """Return what a worker is called if nobody gives it a name."""
     return f"{socket.gethostname()}#{os.getpid()}"
@@ -85,6 +92,8 @@ class WorkerOptions(TypedDict, total=False):
     schedule_automatic_tasks: bool
     dependencies: Mapping[str, Any] | Sequence[Any] | str | None
     fallback_task: TaskFunction | str | None
+    processes: int
+    warm_processes: bool
     enable_internal_instrumentation: bool
 
 
@@ -103,6 +112,8 @@ class WorkerSettings:
     schedule_automatic_tasks: bool = True
     dependencies: Sequence[Placed] = field(default=(), converter=_placed)
     fallback_task: TaskFunction = field(default=None, converter=_task)
+    processes: int = field(factory=_cores, validator=_at_least_one)
+    warm_processes: bool = False
     enable_internal_instrumentation: bool = False
 
     @property

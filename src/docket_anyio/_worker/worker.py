@@ -57,6 +57,9 @@ class Worker:
               to the tasks.
             - ``fallback_task``: Called in the place of tasks that are not registered, or its ``module:name``; does
               nothing by default.
+            - ``processes``: How many processes there are at most for tasks that ask for a ``WorkerProcess``; as many
+              as there are cores.
+            - ``warm_processes``: Whether to start them with the worker, and not when they are needed; no.
             - ``enable_internal_instrumentation``: Taken and of no effect, as for ``Docket``.
 
     Raises:
