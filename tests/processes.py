@@ -206,7 +206,7 @@ class RawDocket:
         wrong += [f"worker {each!r} has not departed" for each in {*self.workers()} - {*workers_gone_badly}]
         for name in self.redis.scan_iter(f"{self.name}:*", count=1000):
             suffix = name.decode().removeprefix(f"{self.name}:")
-            if suffix == "stream":
+            if suffix == "stream" or suffix.startswith("anyio:stream:"):
                 continue
             if suffix.startswith(("workers", "task-workers:", "anyio:honours:")):
                 members = {each.decode() for each in self.redis.zrange(name, 0, -1)}

@@ -32,6 +32,7 @@ from docket_anyio._injection.shared import Shared as Shared
 from docket_anyio._model.events import ProgressEvent as ProgressEvent
 from docket_anyio._model.events import StateEvent as StateEvent
 from docket_anyio._model.lifecycle import ExecutionState as ExecutionState
+from docket_anyio._model.priority import Priority as Priority
 from docket_anyio._model.snapshot import WorkerInfo as WorkerInfo
 from docket_anyio._model.strikes import LiteralOperator as LiteralOperator
 from docket_anyio._model.strikes import Operator as Operator
@@ -80,6 +81,7 @@ __all__ = [
     "Logged",
     "Operator",
     "Perpetual",
+    "Priority",
     "Progress",
     "ProgressEvent",
     "RateLimit",

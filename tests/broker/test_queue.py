@@ -344,7 +344,7 @@ async def test_what_is_left_of_an_execution_expires(broker: Broker) -> None:
     await ended(broker)
     left = {key.decode() async for key in broker.redis.scan_iter(match=f"{broker.keys.prefix}:*")}
     expected = {broker.keys.runs(KEY), broker.keys.result(f"{KEY}:1")}
-    assert left == expected | {broker.keys.stream}
+    assert left == expected | {*broker.keys.streams}
     for key in expected:
         assert SECONDS - 5 <= await ttl(broker, key) <= SECONDS
 

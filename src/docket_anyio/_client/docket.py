@@ -13,7 +13,7 @@ from attrs import frozen
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.keys import Keys
 from docket_anyio._client.arguments import Pickled
-from docket_anyio._client.calls import TaskCall
+from docket_anyio._client.calls import CallOptions, TaskCall
 from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.fleet import Fleet
@@ -23,6 +23,7 @@ from docket_anyio._client.strike_list import StrikeList
 from docket_anyio._client.strikes import StrikeBook
 from docket_anyio._model.keys import check_key
 from docket_anyio._model.payloads import DEFAULT_MAX_PAYLOAD_BYTES
+from docket_anyio._model.priority import check_priority
 from docket_anyio._model.settings import check_at_least, check_aware, check_not_negative
 from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.url import parse_url
@@ -172,8 +173,7 @@ class Docket(Fleet):
         function: Callable[P, Awaitable[R]],
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[P, R]: ...
 
     @overload
@@ -182,8 +182,7 @@ class Docket(Fleet):
         function: str,
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[..., Any]: ...
 
     def add(
@@ -191,8 +190,7 @@ class Docket(Fleet):
         function: Callable[P, Awaitable[R]] | str,
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[P, R] | Submission[..., Any]:
         """Say what is to be added; call what is returned with the arguments: ``await docket.add(send)("ann")``.
 
@@ -200,8 +198,11 @@ class Docket(Fleet):
             function: The task, which is registered by this, or the name of one that is registered.
             when: When it is due; now where it is left out.
             key: Names the task: while one of that key waits or runs, no other is added. Made up where it is left out.
-            expires: Until when it is to begin, or how long after it is due: later it ends as expired instead, and
-                ``get_result()`` raises ``ExecutionExpired``. All workers have to be ours, or ``NotHonoured`` is raised.
+            options: All workers have to be ours for these, or ``NotHonoured`` is raised.
+
+                - ``expires``: Until when it is to begin, or how long after it is due: later it ends as expired instead,
+                  and ``get_result()`` raises ``ExecutionExpired``.
+                - ``priority``: Which of the tasks that are due are to begin first; ``Priority.NORMAL``.
 
         Raises:
             UnknownTask: No task has that name.
@@ -209,10 +210,10 @@ class Docket(Fleet):
             InvalidTask: The function cannot be a task.
             InvalidKey: The key cannot be used.
             InvalidTime: ``when`` or ``expires`` has no time zone.
-            InvalidSetting: ``expires`` is not longer than zero.
+            InvalidSetting: ``expires`` is not longer than zero, or ``priority`` is no ``Priority``.
             NotOpen: The docket is not open.
         """
-        return Submission(self._open_session().scheduler, self._prepare(function, when, key, expires), replace=False)
+        return Submission(self._open_session().scheduler, self._prepare(function, when, key, **options), replace=False)
 
     @overload
     def replace(
@@ -220,13 +221,12 @@ class Docket(Fleet):
         function: Callable[P, Awaitable[R]],
         when: datetime,
         key: str,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[P, R]: ...
 
     @overload
     def replace(
-        self, function: str, when: datetime, key: str, *, expires: timedelta | datetime | None = None
+        self, function: str, when: datetime, key: str, **options: Unpack[CallOptions]
     ) -> Submission[..., Any]: ...
 
     def replace(
@@ -234,8 +234,7 @@ class Docket(Fleet):
         function: Callable[P, Awaitable[R]] | str,
         when: datetime,
         key: str,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[P, R] | Submission[..., Any]:
         """Say what is to stand under a key from now on; call what is returned with the arguments.
 
@@ -245,7 +244,7 @@ class Docket(Fleet):
             function: As for ``add``.
             when: When it is due.
             key: What is replaced.
-            expires: As for ``add``.
+            options: As for ``add``.
 
         Raises:
             UnknownTask: As for ``add``, like all others.
@@ -253,10 +252,10 @@ class Docket(Fleet):
             InvalidTask: The function cannot be a task.
             InvalidKey: The key cannot be used.
             InvalidTime: ``when`` or ``expires`` has no time zone.
-            InvalidSetting: ``expires`` is not longer than zero.
+            InvalidSetting: ``expires`` is not longer than zero, or ``priority`` is no ``Priority``.
             NotOpen: The docket is not open.
         """
-        return Submission(self._open_session().scheduler, self._prepare(function, when, key, expires), replace=True)
+        return Submission(self._open_session().scheduler, self._prepare(function, when, key, **options), replace=True)
 
     async def add_many(self, calls: Iterable[TaskCall[Any]], *, chunk_size: int | None = 1000) -> list[Execution[Any]]:
         """Add many tasks, a round trip for each chunk of them.
@@ -307,8 +306,8 @@ class Docket(Fleet):
         Raises:
             InvalidKey: The key cannot be used.
             InvalidTime: ``when`` or ``expires`` has no time zone.
-            InvalidSetting: It would expire before it is due.
-            NotHonoured: It is to expire, and a pydocket worker is on the docket.
+            InvalidSetting: It would expire before it is due, or its priority is no ``Priority``.
+            NotHonoured: It is to expire or has a priority, and a pydocket worker is on the docket.
             NotSerializable: The arguments cannot be pickled.
             NotOpen: The docket is not open.
             RedisUnavailable: Redis cannot be reached.
@@ -316,6 +315,7 @@ class Docket(Fleet):
         """
         check_key(execution.key)
         check_aware("when", execution.when)
+        check_priority(execution.priority)
         scheduler = self._open_session().scheduler
         if reschedule_message:
             await scheduler.reschedule(execution, reschedule_message, expected_generation=expected_generation)

@@ -1,24 +1,28 @@
 -- survey: what waits and what is in workers' hands, at one moment. Nothing is changed.
--- KEYS queue stream
+-- KEYS queue streams...
 -- ARGV prefix limit group
--- returns {entries on the stream, keys in the queue,
+-- returns {entries on the streams, keys in the queue,
 --   {id, message, consumer or false, milliseconds in its hands, {state, generation, started_at}} for each entry,
 --   a message for each key that is due first, the keys after those}; no more than the limit of entries and messages
 
-local queue, stream, prefix, limit, group = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local queue, prefix, limit, group = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
-local grouped = not redis.pcall('XPENDING', stream, group).err
-local entries = {}
-for index, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', limit)) do
-  local id, fields = entry[1], entry[2]
-  local holder = grouped and redis.call('XPENDING', stream, group, id, id, 1)[1] or { false, false, 0 }
-  local record = {}
-  for at = 1, #fields, 2 do
-    if fields[at] == 'key' then
-      record = redis.call('HMGET', prefix .. ':runs:' .. fields[at + 1], 'state', 'generation', 'started_at')
+local ready, entries = 0, {}
+for index = 2, #KEYS do
+  local stream = KEYS[index]
+  ready = ready + redis.call('XLEN', stream)
+  local grouped = not redis.pcall('XPENDING', stream, group).err
+  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', limit - #entries)) do
+    local id, fields = entry[1], entry[2]
+    local holder = grouped and redis.call('XPENDING', stream, group, id, id, 1)[1] or { false, false, 0 }
+    local record = {}
+    for at = 1, #fields, 2 do
+      if fields[at] == 'key' then
+        record = redis.call('HMGET', prefix .. ':runs:' .. fields[at + 1], 'state', 'generation', 'started_at')
+      end
     end
+    entries[#entries + 1] = { id, fields, holder[2], holder[3], record }
   end
-  entries[index] = { id, fields, holder[2], holder[3], record }
 end
 
 -- A safeguard stands for the task that waits for a slot, which is in no index of its own.
@@ -36,4 +40,4 @@ local rest = {}
 for index = limit + 1, #further do
   rest[#rest + 1] = further[index]
 end
-return { redis.call('XLEN', stream), #further, entries, parked, rest }
+return { ready, #further, entries, parked, rest }

@@ -61,7 +61,7 @@ redis.call('HDEL', runs, 'stream_id', 'worker', 'started_at', 'woken')
 drop_progress(KEYS[4], generation)
 publish(KEYS[5], ARGV[12])
 begin_anew(KEYS[6])
-local keys = { runs = KEYS[6], parked = KEYS[7], queue = KEYS[8], stream = stream, wake = KEYS[9] }
+local keys = { prefix = prefix, runs = KEYS[6], parked = KEYS[7], queue = KEYS[8], wake = KEYS[9] }
 place(keys, safeguard_of(key), ARGV[13], false, message_from(14))
 -- Where others were to go first although there is room, their time is now.
 wake(limit, max)
