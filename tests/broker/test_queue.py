@@ -375,7 +375,7 @@ async def test_none_is_not_stored(broker: Broker) -> None:
 async def test_with_a_time_to_live_of_zero_nothing_is_kept(anyio_backend: object, store: Store) -> None:
     async with open_broker(store, execution_ttl=timedelta(0)) as broker:
         await ended(broker)
-        assert set(await everything(broker)) == {broker.keys.stream.encode()}
+        assert set(await everything(broker)) == {each.encode() for each in broker.keys.streams}
         delivery = await queued(broker)
         assert delivery.message.generation == 1  # the counter starts anew
 

@@ -363,6 +363,7 @@ class Docket(Fleet):
             error=record.error,
             result_key=record.result_key,
             expires=record.expires,
+            priority=record.priority,
         )
         execution.progress.take(progress)
         return execution

@@ -163,6 +163,7 @@ def decode_record(fields: Mapping[bytes, bytes]) -> RunRecord | None:
             error=_optional(fields.get(b"error")),
             result_key=_optional(fields.get(b"result_key")),
             expires=_expiry(fields),
+            priority=_priority(fields),
         )
     except ValueError as error:
         raise CorruptMessage(f"a record with a field that cannot be read: {error}") from error
@@ -305,6 +306,11 @@ def _expiry(fields: Mapping[bytes, bytes]) -> datetime | None:
     if b"anyio:expires" not in fields or fields.get(b"anyio:expires_generation") != fields.get(b"generation"):
         return None
     return datetime.fromtimestamp(float(fields[b"anyio:expires"]), UTC)
+
+
+def _priority(fields: Mapping[bytes, bytes]) -> Priority:
+    is_current = fields.get(b"anyio:priority_generation") == fields.get(b"generation")  # as for the expiry
+    return _PRIORITIES.get(fields.get(b"anyio:priority", b""), Priority.NORMAL) if is_current else Priority.NORMAL
 
 
 def _optional(text: bytes | None) -> str | None:

@@ -167,11 +167,20 @@ local function set_expiry(runs, expires, generation)
   end
 end
 
+-- For who asks how urgent a key is; the message says it to those who place it.
+local function note_priority(runs, message, generation)
+  local priority = field(message, 'anyio:priority')
+  if priority then
+    redis.call('HSET', runs, 'anyio:priority', priority, 'anyio:priority_generation', generation)
+  end
+end
+
 -- The same execution goes on under another generation.
-local function count_generation(runs)
+local function count_generation(runs, message)
   local expires = expiry_of(runs)
   local generation = redis.call('HINCRBY', runs, 'generation', 1)
   set_expiry(runs, expires, generation)
+  note_priority(runs, message, generation)
   return generation
 end
 
@@ -193,9 +202,10 @@ local function place(keys, key, when, immediate, message, expires)
   message[#message + 1] = 'generation'
   message[#message + 1] = tostring(generation)
   redis.call('HDEL', keys.runs, 'worker', 'started_at', 'completed_at', 'error', 'result_key', 'stream_id',
-    'anyio:receipt', 'anyio:expires', 'anyio:expires_generation', 'waiter_stream', 'waiter_entry_id', 'woken_from',
-    'woken_limit', 'woken')
+    'anyio:receipt', 'anyio:expires', 'anyio:expires_generation', 'anyio:priority', 'anyio:priority_generation',
+    'waiter_stream', 'waiter_entry_id', 'woken_from', 'woken_limit', 'woken')
   set_expiry(keys.runs, expires, generation)
+  note_priority(keys.runs, message, generation)
   redis.call('HSET', keys.runs, 'when', when, 'known', when,
     'function', message[6], 'args', message[8], 'kwargs', message[10])
   if immediate then
@@ -292,7 +302,7 @@ end
 
 local function forward(limit, max, key, message)
   local runs = limit.prefix .. ':runs:' .. key
-  local generation = count_generation(runs)
+  local generation = count_generation(runs, message)
   set_field(message, 'generation', tostring(generation))
   enqueue(limit.prefix, runs, message)
   redis.call('HSET', runs, 'woken_from', limit.slots, 'woken_limit', max)

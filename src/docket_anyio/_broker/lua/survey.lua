@@ -12,7 +12,7 @@ for index = 2, #KEYS do
   local stream = KEYS[index]
   ready = ready + redis.call('XLEN', stream)
   local grouped = not redis.pcall('XPENDING', stream, group).err
-  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', limit - #entries)) do
+  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', limit - #entries) or {}) do
     local id, fields = entry[1], entry[2]
     local holder = grouped and redis.call('XPENDING', stream, group, id, id, 1)[1] or { false, false, 0 }
     local record = {}

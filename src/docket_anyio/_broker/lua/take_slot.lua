@@ -53,7 +53,7 @@ if ended(record[1], generation) or not acknowledge(runs, stream, ARGV[5], receip
 end
 
 local message = entry[2]
-set_field(message, 'generation', tostring(count_generation(runs)))
+set_field(message, 'generation', tostring(count_generation(runs, message)))
 local id = redis.call('XADD', limit.waiters, '*', unpack(message))
 redis.call('HSET', runs, 'state', 'scheduled', 'waiter_stream', limit.waiters, 'waiter_entry_id', id,
   'function', field(message, 'function'), 'args', field(message, 'args'), 'kwargs', field(message, 'kwargs'))
