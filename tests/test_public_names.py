@@ -12,8 +12,8 @@ NAMES = """
     CycleError Debounce Depends Disposition Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress
     ExecutionState ExecutionTasks ExponentialRetry LiteralOperator Logged Operator Perpetual Priority Progress
     ProgressEvent RateLimit Restore Retry RunningExecution Shared StateEvent Strike StrikeInstruction StrikeList
-    TaskArgument TaskCall TaskCollection TaskFunction TaskKey TaskLogger Timeout Worker WorkerInfo __version__ compact_signature
-    get_signature testing
+    TaskArgument TaskCall TaskCollection TaskFunction TaskKey TaskLogger Timeout Worker WorkerInfo __version__
+    compact_signature get_signature testing
 """.split()
 
 EXCEPTIONS = """

@@ -398,9 +398,7 @@ def _in_hand(kind: Callable[..., Step], **more: st.SearchStrategy[Any]) -> st.Se
     return st.builds(kind, st.integers(0, 3), rarely, rarely, **more)
 
 
-def _scene(
-    key: str, worker: str, other: str, delay: int | None, priority: Priority
-) -> st.SearchStrategy[list[Step]]:
+def _scene(key: str, worker: str, other: str, delay: int | None, priority: Priority) -> st.SearchStrategy[list[Step]]:
     """Return steps that only mean something after one another, which chance alone would seldom bring about."""
     add = [Schedule((Task(key, priority=priority),)), Claim(worker)]
     later = [Schedule((Task(key, 1, priority=priority),)), Pass(1), Promote()]

@@ -16,7 +16,7 @@ EXPIRED: Final = "ExecutionExpired: it had not begun when it expired"
 
 @frozen
 class RunRecord:
-    """The record of a key. The last seven say how its last run went, until when it is to begin, and how urgent that is."""
+    """The record of a key. The last seven say how its last run went, until when it is to begin, how urgent it is."""
 
     state: ExecutionState
     task: str
