@@ -88,9 +88,10 @@ local function acknowledge(runs, stream, group, receipt)
   return pending == 1
 end
 
--- Generation 0 is a message from before they were counted, and so is what is no number; a record that is gone was ended by somebody else. Once it is
--- gone the count starts anew, and a newer message may be of the same generation, or of a lower one: then the one that
--- waits tells. A `stream_id` whose message is gone tells nothing, it may be one that pydocket left behind.
+-- Generation 0 is a message from before they were counted, and so is what is no number; a record that is gone was ended
+-- by somebody else. Once it is gone the count starts anew, and a newer message may be of the same generation, or of a
+-- lower one: then the one that waits tells. A `stream_id` whose message is gone tells nothing, it may be one that
+-- pydocket left behind.
 local function superseded(runs, generation, prefix, receipt)
   if tonumber(generation) == 0 then
     return false

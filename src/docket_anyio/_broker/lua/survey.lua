@@ -13,15 +13,11 @@ for index = 2, #KEYS do
   ready = ready + redis.call('XLEN', stream)
   local grouped = not redis.pcall('XPENDING', stream, group).err
   for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', limit - #entries) or {}) do
-    local id, fields = entry[1], entry[2]
+    local id, message = entry[1], entry[2]
     local holder = grouped and redis.call('XPENDING', stream, group, id, id, 1)[1] or { false, false, 0 }
-    local record = {}
-    for at = 1, #fields, 2 do
-      if fields[at] == 'key' then
-        record = redis.call('HMGET', prefix .. ':runs:' .. fields[at + 1], 'state', 'generation', 'started_at')
-      end
-    end
-    entries[#entries + 1] = { id, fields, holder[2], holder[3], record }
+    local key = field(message, 'key')
+    local record = key and redis.call('HMGET', prefix .. ':runs:' .. key, 'state', 'generation', 'started_at') or {}
+    entries[#entries + 1] = { id, message, holder[2], holder[3], record }
   end
 end
 
