@@ -16,7 +16,7 @@ from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._model.message import Delivery, Undecodable
 from docket_anyio._model.priority import Priority
 from docket_anyio._model.snapshot import Depth
-from docket_anyio.exceptions import NotHonoured
+from docket_anyio.exceptions import NotHonoured, RedisUnavailable
 from tests.broker.brokers import (
     ENDINGS,
     EXPIRING,
@@ -123,6 +123,36 @@ async def test_a_worker_that_waits_is_woken(broker: Broker, intake: Intake, prio
         await anyio.wait_all_tasks_blocked()
         await add(broker, priority, "K")
     assert claimed == ["K"]
+
+
+async def test_a_cancelled_claim_loses_nothing(broker: Broker, intake: Intake) -> None:
+    """Whatever the moment: what was given is left over, or still to be had."""
+    found: list[str] = []
+
+    async def claim_all() -> None:
+        found.extend(keys(await intake.claim(2, wait=timedelta(minutes=5))))
+
+    for number in range(21):
+        async with anyio.create_task_group() as group:
+            await add(broker, [*Priority][number % 3], f"{number}")
+            group.start_soon(claim_all)
+            for _ in range(number % 5):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        found += keys(intake.leftover())
+    while claimed := await intake.claim(100, wait=AT_ONCE):
+        found += keys(claimed)
+    assert sorted(found, key=int) == [str(number) for number in range(21)]
+
+
+async def test_a_docket_that_was_flushed_is_begun_anew(broker: Broker, intake: Intake) -> None:
+    await broker.redis.delete(*broker.keys.streams, broker.keys.sequence)
+    with pytest.raises(RedisUnavailable, match="the consumer group is gone: NOGROUP"):
+        await intake.claim(10, wait=AT_ONCE)
+    await intake.create_group()
+    for priority in Priority:
+        await add(broker, priority, priority.value)
+    assert keys(await intake.claim(10, wait=AT_ONCE)) == ["high", "normal", "low"]
 
 
 async def test_a_server_that_lost_its_scripts_is_given_them_again(broker: Broker, intake: Intake) -> None:
