@@ -381,7 +381,7 @@ class Docket(Fleet):
             return await self.broker.backlog.clear(self.broker.clock.now())
 
     async def snapshot(self) -> DocketSnapshot:
-        """Look at what waits, what runs, and who works. Of what is due or runs, the oldest 1000 are listed.
+        """Look at what waits, what runs, and who works. Of what is due or runs, the first 1000 are listed.
 
         Raises:
             RedisUnavailable: Redis cannot be reached.
