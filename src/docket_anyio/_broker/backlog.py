@@ -52,7 +52,8 @@ class Backlog:
         Returns:
             How many tasks there were.
         """
-        return sum([await self._clear(stream, now, at_once) for stream in self._keys.streams])
+        counts = [await self._clear(stream, now, at_once) for stream in self._keys.streams]
+        return sum(counts)  # noqa: ASYNC910 - there is always a stream to clear
 
     async def _clear(self, stream: str, now: datetime, at_once: int) -> int:
         cleared, after = 0, _START_OF_STREAM

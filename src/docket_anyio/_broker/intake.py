@@ -66,7 +66,7 @@ class Intake:
         of each priority: those past ``count`` are to be handed back.
         """
         if self._has_priorities and (claimed := await self._claim_in_order(count)):
-            return claimed
+            return claimed  # noqa: ASYNC910 - what was claimed was waited for
         # BLOCK 0 would mean: for ever.
         milliseconds = max(1, int(wait.total_seconds() * 1000))
         return await self._read(">", "COUNT", count, "BLOCK", milliseconds)
@@ -113,7 +113,7 @@ class Intake:
             if self._cursor != _START_OF_STREAM:
                 break
             del self._unswept[0]
-        return claimed, not self._unswept
+        return claimed, not self._unswept  # noqa: ASYNC910 - there is always a stream to look through
 
     async def _sweep(self, priority: Priority, count: int, idle: timedelta) -> list[Claimed]:
         with redis_errors():

@@ -9,7 +9,7 @@ from docket_anyio._model.priority import Priority
 
 GROUP = "docket-workers"
 # What the ids on our own streams begin with; the scripts have it too.
-_OWN_IDS = {Priority.HIGH: b"0-", Priority.LOW: b"1-"}
+_OWN_IDS = {b"0-": Priority.HIGH, b"1-": Priority.LOW}
 
 
 @frozen
@@ -101,8 +101,7 @@ class Keys:
 
     def stream_with(self, receipt: bytes) -> str:
         """Return the stream that an entry is on."""
-        found = (each for each, start in _OWN_IDS.items() if receipt.startswith(start))
-        return self.stream_of(next(found, Priority.NORMAL))
+        return self.stream_of(_OWN_IDS.get(receipt[:2], Priority.NORMAL))
 
     def of(self, suffix: str) -> str:
         """Return a key of the docket's."""

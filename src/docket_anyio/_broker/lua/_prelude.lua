@@ -22,8 +22,9 @@ local function field(message, name)
   end
 end
 
--- What is to be taken before or after all others waits on a stream of our own beside pydocket's. Its ids begin as none does
--- that Redis makes up: so no two messages of a docket have the same id, and each id tells its stream.
+-- What is to be taken before or after all others waits on a stream of our own beside pydocket's. Its ids begin as none
+-- does that Redis makes up: so no two messages of a docket have the same id, and each id tells its stream. pydocket
+-- looks on its own for what a record names, and finds nothing there.
 local OWN_IDS = { high = '0-', low = '1-' }
 
 local function own_stream(prefix, priority)
