@@ -21,6 +21,8 @@ PERMANENT = (
     "strikes",
     "workers",
     "anyio:paused",
+    "anyio:sequence",
+    *(f"anyio:stream:{each}" for each in ("high", "low")),
     *(f"anyio:honours:{each.value}" for each in Extra),
 )
 
@@ -93,7 +95,11 @@ async def leaks(docket: Docket) -> list[str]:
     """The keys that will stay in Redis for ever although nothing needs them (WIRE section 12)."""
     name = docket.name
     async with docket.redis() as redis:
-        entries = await redis.xrange(f"{name}:stream")
+        entries = [
+            entry
+            for stream in ("stream", "anyio:stream:high", "anyio:stream:low")
+            for entry in await redis.xrange(f"{name}:{stream}")
+        ]
         live = {fields[b"key"].decode() for _, fields in entries if b"key" in fields}
         live |= {key.decode() for key in await redis.zrange(f"{name}:queue", 0, -1)}
         allowed = {f"{name}:{each}" for each in PERMANENT}

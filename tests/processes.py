@@ -161,6 +161,9 @@ def worker_options(
     return ["-m", "docket_anyio", "run", *common]
 
 
+STREAMS = ("stream", "anyio:stream:high", "anyio:stream:low")
+
+
 @define(eq=False)
 class RawDocket:
     """A docket as Redis has it, read with redis-py and with none of our code."""
@@ -189,8 +192,10 @@ class RawDocket:
 
     def is_drained(self) -> bool:
         # At one moment: between two questions a task may go from where the second looks to where the first has looked.
-        with self.redis.pipeline(transaction=True) as both:
-            return both.xlen(self.key("stream")).zcard(self.key("queue")).execute() == [0, 0]
+        with self.redis.pipeline(transaction=True) as all_of_them:
+            for each in STREAMS:
+                all_of_them.xlen(self.key(each))
+            return not any(all_of_them.zcard(self.key("queue")).execute())
 
     def leftovers(self, *workers_gone_badly: str) -> list[str]:
         """Return what is wrong with a docket whose work is done and whose workers have left. Nothing should be.
@@ -199,14 +204,14 @@ class RawDocket:
             workers_gone_badly: Who was killed, and so may still stand among the workers until it is forgotten.
         """
         wrong = [f"the message of {key!r} is pending" for key in self.pending().values()]
-        if length := self.redis.xlen(self.key("stream")):
-            wrong.append(f"{length} messages in the stream")
+        if length := sum(self.redis.xlen(self.key(each)) for each in STREAMS):
+            wrong.append(f"{length} messages in the streams")
         if parked := self.redis.zcard(self.key("queue")):
             wrong.append(f"{parked} keys in the queue")
         wrong += [f"worker {each!r} has not departed" for each in {*self.workers()} - {*workers_gone_badly}]
         for name in self.redis.scan_iter(f"{self.name}:*", count=1000):
             suffix = name.decode().removeprefix(f"{self.name}:")
-            if suffix == "stream":
+            if suffix in {*STREAMS, "anyio:sequence"}:
                 continue
             if suffix.startswith(("workers", "task-workers:", "anyio:honours:")):
                 members = {each.decode() for each in self.redis.zrange(name, 0, -1)}

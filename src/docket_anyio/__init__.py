@@ -35,6 +35,7 @@ from docket_anyio._model.events import StateEvent as StateEvent
 from docket_anyio._model.lifecycle import ExecutionState as ExecutionState
 from docket_anyio._model.outcome import CancelReason as CancelReason
 from docket_anyio._model.outcome import StopRequest as StopRequest
+from docket_anyio._model.priority import Priority as Priority
 from docket_anyio._model.snapshot import WorkerInfo as WorkerInfo
 from docket_anyio._model.strikes import LiteralOperator as LiteralOperator
 from docket_anyio._model.strikes import Operator as Operator
@@ -86,6 +87,7 @@ __all__ = [
     "Logged",
     "Operator",
     "Perpetual",
+    "Priority",
     "Progress",
     "ProgressEvent",
     "RateLimit",

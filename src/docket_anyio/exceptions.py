@@ -105,7 +105,7 @@ class InvalidStrike(DocketError, ValueError):
 class NotHonoured(DocketError):
     """A pydocket worker is on the docket, and would pass over what was asked for. Nothing was changed.
 
-    It cannot know of an expiry or a pause: stop it first, or do without. ``worker`` is its name.
+    It cannot know of an expiry, a priority or a pause: stop it first, or do without. ``worker`` is its name.
     """
 
     def __init__(self, what: str, worker: str) -> None:

@@ -81,7 +81,8 @@ async def running(broker: Broker, message: TaskMessage = MESSAGE) -> Delivery:
 
 async def take_over(broker: Broker, delivery: Delivery, worker: str) -> None:
     """Have a delivery go from one worker to another, as if its lease had run out."""
-    await broker.redis.xclaim(broker.keys.stream, "docket-workers", worker, 0, [delivery.receipt])
+    stream = broker.keys.stream_with(delivery.receipt)
+    await broker.redis.xclaim(stream, "docket-workers", worker, 0, [delivery.receipt])
 
 
 async def ended(broker: Broker, step: Step = Step.COMPLETE) -> Delivery:
@@ -128,14 +129,14 @@ async def record(broker: Broker, key: str = KEY) -> dict[str, bytes]:
 
 
 async def entries(broker: Broker) -> list[dict[bytes, bytes]]:
-    return [fields for _, fields in await broker.redis.xrange(broker.keys.stream)]
+    return [fields for stream in broker.keys.streams for _, fields in await broker.redis.xrange(stream)]
 
 
 async def pending(broker: Broker) -> int:
-    if not await broker.redis.exists(broker.keys.stream):
-        return 0
-    summary = await broker.redis.xpending(broker.keys.stream, "docket-workers")
-    count: int = summary["pending"]
+    count = 0
+    for stream in broker.keys.streams:
+        if await broker.redis.exists(stream):
+            count += (await broker.redis.xpending(stream, "docket-workers"))["pending"]
     return count
 
 

@@ -11,7 +11,7 @@ from docket_anyio._broker.queue import Answer, Promotion, Refusal
 from docket_anyio._model.lifecycle import TRANSITIONS, ExecutionState, advance
 from docket_anyio._model.lifecycle import Step as Move
 from docket_anyio._model.message import Delivery
-from tests.broker.sides import KEYS, NAME, STRIKES, Hand, Seen, Side
+from tests.broker.sides import KEYS, NAME, STREAMS, STRIKES, Hand, Seen, Side
 from tests.broker.steps import (
     Again,
     Cancel,
@@ -42,7 +42,7 @@ States = dict[str, ExecutionState | None]
 
 @frozen
 class Entry:
-    """A message on the stream, or parked."""
+    """A message on a stream, or parked."""
 
     key: str
     generation: int
@@ -71,10 +71,10 @@ class View:
     def of(cls, seen: Seen) -> View:
         held = {key: {words[0]: reply for words, reply in replies} for key, replies in seen.held.items()}
         records = {key: dict(held.get(f"{NAME}:runs:{key}", {}).get(b"HGETALL", [])) for key in KEYS}
-        stream = held.get(f"{NAME}:stream", {})
-        entries = stream.get(b"XRANGE", [])
+        streams = [held.get(each, {}) for each in STREAMS]
+        entries = [entry for stream in streams for entry in stream.get(b"XRANGE", [])]
         scores = held.get(f"{NAME}:queue", {}).get(b"ZRANGE", [])
-        pending = stream.get(b"XPENDING", [])
+        pending = [stream.get(b"XPENDING", []) for stream in streams]
         strikes = held.get(STRIKES, {}).get(b"XRANGE", [])
         return cls(
             {key: ExecutionState(found[b"state"].decode()) if found else None for key, found in records.items()},
@@ -83,7 +83,7 @@ class View:
             frozenset(receipt for receipt, fields in entries if not list(_entries(fields))),
             {key: entry for key in KEYS for entry in _entries(held.get(f"{NAME}:{key}", {}).get(b"HGETALL", []))},
             {key.decode(): float(score) for key, score in zip(scores[::2], scores[1::2], strict=True)},
-            {each[0]: each[1].decode() for each in pending} if isinstance(pending, list) else {},
+            {entry[0]: entry[1].decode() for each in pending if isinstance(each, list) for entry in each},
             strikes[-1][0] if strikes else None,
             frozenset(key for key, commands in held.items() if commands[b"PTTL"] == -1),
         )

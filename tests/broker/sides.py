@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.intake import Claimed, Intake
-from docket_anyio._broker.keys import GROUP
+from docket_anyio._broker.keys import GROUP, Keys
 from docket_anyio._broker.strikes import BEFORE_ALL
 from docket_anyio._model.snapshot import InHand
 from docket_anyio._redis.transport import Command, Subscription
@@ -26,6 +26,7 @@ from tests.redis.differential_commands import Words
 
 NAME = "d"
 END, STREAM, STRIKES = f"{NAME}:end", f"{NAME}:stream", f"{NAME}:strikes"
+STREAMS = Keys(NAME, bare_results=False).streams
 KEYS = ("a", "b", 'clé "3"\n')
 WORKERS = ("W1", "W2", "W3")
 ENTRY_ID = re.compile(rb"\d{10,}-\d+")
@@ -52,7 +53,9 @@ KINDS = {
     "worker-tasks": "set",
     "leases": "string",
     "perpetual": "string",
-    "anyio": "zset",
+    "anyio:honours": "zset",
+    "anyio:stream": "stream",
+    "anyio:sequence": "string",
     "results": "string",
 }
 
@@ -155,7 +158,10 @@ class Side:
         for key, left in zip(keys, await self.execute(*[("PTTL", key) for key in keys]), strict=True):
             if left >= 0:
                 await self.execute(("PEXPIRE", key, left - milliseconds) if left > milliseconds else ("DEL", key))
-        stream = self.broker.keys.stream
+        for stream in self.broker.keys.streams:
+            await self._age(stream, milliseconds)
+
+    async def _age(self, stream: str, milliseconds: int) -> None:
         (pending,) = await self.execute(("XPENDING", stream, GROUP, "-", "+", 1000))
         for receipt, worker, idle, _ in pending if isinstance(pending, list) else []:
             (present,) = await self.execute(("XRANGE", stream, receipt, receipt))
@@ -240,7 +246,8 @@ class Side:
 
 
 def _kind(key: str) -> str:
-    return KINDS.get(key.split(":")[1], "hash")
+    _, first, *more = key.split(":")
+    return KINDS.get(f"{first}:{more[0]}" if first == "anyio" else first, "hash")
 
 
 def _ordered(command: str, reply: Any) -> Any:

@@ -13,6 +13,7 @@ from docket_anyio._broker.queue import Answer, Ending
 from docket_anyio._model.codec import dump_arguments
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage, Undecodable
+from docket_anyio._model.priority import Priority
 from docket_anyio._model.strikes import Operator, Restore, Strike, StrikeInstruction
 from tests.broker.sides import KEYS, WORKERS, Hand, Side, differences
 
@@ -64,6 +65,7 @@ class Task:
     key: str
     delay: int | None = None
     arguments: int = 0
+    priority: Priority = Priority.NORMAL
 
     @property
     def due(self) -> bool:
@@ -72,7 +74,8 @@ class Task:
     def message(self, now: datetime, serial: int) -> TaskMessage:
         when = now + timedelta(minutes=self.delay or 0)
         headers = {"serial": b"%d" % serial}
-        return TaskMessage(self.key, "send", when, *ARGUMENTS[self.arguments], headers=headers)
+        arguments = ARGUMENTS[self.arguments]
+        return TaskMessage(self.key, "send", when, *arguments, headers=headers, priority=self.priority)
 
 
 @frozen
@@ -395,10 +398,10 @@ def _in_hand(kind: Callable[..., Step], **more: st.SearchStrategy[Any]) -> st.Se
     return st.builds(kind, st.integers(0, 3), rarely, rarely, **more)
 
 
-def _scene(key: str, worker: str, other: str, delay: int | None) -> st.SearchStrategy[list[Step]]:
+def _scene(key: str, worker: str, other: str, delay: int | None, priority: Priority) -> st.SearchStrategy[list[Step]]:
     """Return steps that only mean something after one another, which chance alone would seldom bring about."""
-    add = [Schedule((Task(key),)), Claim(worker)]
-    later = [Schedule((Task(key, 1),)), Pass(1), Promote()]
+    add = [Schedule((Task(key, priority=priority),)), Claim(worker)]
+    later = [Schedule((Task(key, 1, priority=priority),)), Pass(1), Promote()]
     anew = Schedule((Task(key, delay),))
     return _of(
         [
@@ -424,7 +427,8 @@ def _scene(key: str, worker: str, other: str, delay: int | None) -> st.SearchStr
 # Most of the time it is about one key and one worker, so that steps meet.
 _keys, _workers, _counts = _of([KEYS[2], KEYS[2], *KEYS]), _of([WORKERS[0], *WORKERS]), _of([1, 2, 10])
 _delays = _of([None, None, 0, 1, 60])
-_tasks = st.builds(Task, _keys, _delays, _of([0, 1]))
+_priorities = _of([Priority.NORMAL, *Priority])
+_tasks = st.builds(Task, _keys, _delays, _of([0, 1]), _priorities)
 _asides = st.one_of(
     st.builds(Renew, _workers),
     st.builds(Report, st.integers(0, 3), late=st.booleans(), amount=_of([1, 7]), message=_of([None, 'ü"\n'])),
@@ -453,7 +457,7 @@ _steps = _weighted(
     (2, _in_hand(HandBack)),
     (3, _asides),
 )
-_scenes = st.tuples(_keys, _workers, _workers, _delays).flatmap(lambda drawn: _scene(*drawn))
+_scenes = st.tuples(_keys, _workers, _workers, _delays, _priorities).flatmap(lambda drawn: _scene(*drawn))
 _acts = st.lists(_weighted((2, _steps.map(lambda step: [step])), (1, _scenes)), max_size=12)
 # Lists of lists: one long list would come out short too often, and not shrink below a length that it must have.
 histories = st.tuples(*[_acts] * 5).map(lambda acts: [step for act in acts for each in act for step in each])

@@ -74,7 +74,8 @@ class Comparison:
         """Let one more worker do all that there is."""
         for side in (self.memory, self.real):
             side.hands.clear()
-        for step in (Promote(ahead=1_000_000), Sweep("last", 1000, timedelta()), Claim("last", 1000)):
+        # A sweep comes to one stream after the other.
+        for step in (Promote(ahead=1_000_000), *[Sweep("last", 1000, timedelta())] * 3, Claim("last", 1000)):
             await self.take(step)
         for step in (Discard(), Start(), Settle()):
             while step.hand(self.memory) is not None:

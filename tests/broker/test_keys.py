@@ -31,7 +31,20 @@ def test_the_keys_that_pydocket_does_not_know() -> None:
         "P:anyio:pause",
         "P:anyio:wake",
     ]
-    assert [REDIS.honouring(extra) for extra in Extra] == ["P:anyio:honours:expiry", "P:anyio:honours:pause"]
+    assert [REDIS.honouring(extra) for extra in Extra] == [
+        "P:anyio:honours:expiry",
+        "P:anyio:honours:pause",
+        "P:anyio:honours:priority",
+    ]
+    assert REDIS.streams == ["P:anyio:stream:high", "P:stream", "P:anyio:stream:low"]
+    assert REDIS.sequence == "P:anyio:sequence"
+
+
+def test_an_entry_tells_its_stream() -> None:
+    ids = [b"0-1", b"0-18446744073709551615", b"1-7", b"10-0", b"1763783403727-0", b""]
+    assert [REDIS.stream_with(each) for each in ids] == [
+        *["P:anyio:stream:high"] * 2, "P:anyio:stream:low", *["P:stream"] * 3,
+    ]  # fmt: skip
 
 
 def test_the_channels() -> None:

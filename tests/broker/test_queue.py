@@ -344,7 +344,7 @@ async def test_what_is_left_of_an_execution_expires(broker: Broker) -> None:
     await ended(broker)
     left = {key.decode() async for key in broker.redis.scan_iter(match=f"{broker.keys.prefix}:*")}
     expected = {broker.keys.runs(KEY), broker.keys.result(f"{KEY}:1")}
-    assert left == expected | {broker.keys.stream}
+    assert left == expected | {*broker.keys.streams}
     for key in expected:
         assert SECONDS - 5 <= await ttl(broker, key) <= SECONDS
 
@@ -375,7 +375,7 @@ async def test_none_is_not_stored(broker: Broker) -> None:
 async def test_with_a_time_to_live_of_zero_nothing_is_kept(anyio_backend: object, store: Store) -> None:
     async with open_broker(store, execution_ttl=timedelta(0)) as broker:
         await ended(broker)
-        assert set(await everything(broker)) == {broker.keys.stream.encode()}
+        assert set(await everything(broker)) == {each.encode() for each in broker.keys.streams}
         delivery = await queued(broker)
         assert delivery.message.generation == 1  # the counter starts anew
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from importlib.resources import files
 
@@ -15,6 +16,7 @@ from docket_anyio._broker.broker import Broker
 from docket_anyio._clock import ServerClock
 from docket_anyio._model.admission import DebounceGate, RateGate
 from docket_anyio._model.lifecycle import Step
+from docket_anyio._model.priority import Priority
 from docket_anyio._redis.client import Redis
 from docket_anyio._redis.transport import BlockingConnection, Command, Reply, Subscription, Transport
 from tests.broker.brokers import (
@@ -35,6 +37,21 @@ from tests.broker.brokers import (
 
 FOLDER = files("docket_anyio._broker") / "lua"
 NAMES = sorted(each.name.removesuffix(".lua") for each in FOLDER.iterdir() if not each.name.startswith("_"))
+
+
+@define(eq=False)
+class RecordingBlocking:
+    """A connection for commands that block, whose calls of scripts are noted too."""
+
+    _inner: BlockingConnection
+    _note: Callable[[Command], None]
+
+    async def execute(self, command: Command) -> Reply:
+        self._note(command)
+        return await self._inner.execute(command)
+
+    def take_leftover(self) -> Reply:
+        return self._inner.take_leftover()
 
 
 @define(eq=False)
@@ -63,8 +80,10 @@ class Recording:
             self._note(command)
         return await self._inner.execute_all(commands, repeatable=repeatable)
 
-    def open_blocking(self) -> AbstractAsyncContextManager[BlockingConnection]:
-        return self._inner.open_blocking()
+    @asynccontextmanager
+    async def open_blocking(self) -> AsyncGenerator[BlockingConnection]:
+        async with self._inner.open_blocking() as connection:
+            yield RecordingBlocking(connection, self._note)
 
     def open_subscription(self, **wanted: list[str]) -> AbstractAsyncContextManager[Subscription]:
         return self._inner.open_subscription(**wanted)
@@ -90,6 +109,9 @@ def fits(count: int, names: list[str]) -> bool:
 async def every_transition(broker: Broker) -> None:
     queue, window = broker.queue, timedelta(seconds=10)
     delivery = await running(broker)
+    await queue.schedule(evolve(MESSAGE, key="urgent", priority=Priority.HIGH), due=True)
+    async with broker.open_intake("W") as intake:
+        await intake.claim(10, wait=window)
     await queue.renew("W", [delivery])
     await queue.again(delivery, evolve(delivery.message, when=LATER), NOW, due=False)
     await queue.promote(LATER, limit=1)

@@ -77,10 +77,18 @@ class Side:
         return self.peer.kind
 
     def add(
-        self, task: str, call: str = "", *, key: str, delay: float | None = None, expires: float | None = None
+        self,
+        task: str,
+        call: str = "",
+        *,
+        key: str,
+        delay: float | None = None,
+        expires: float | None = None,
+        priority: str | None = None,
     ) -> str:
         """Add a task; ``call`` is its arguments as Python has them. Return the disposition, or what was raised."""
-        more = {} if expires is None else {"expires": expires}
+        extras = {"expires": expires, "priority": priority}
+        more = {name: value for name, value in extras.items() if value is not None}
         return self.peer.ask("add", docket=self.docket.name, task=task, call=call, key=key, delay=delay, **more)
 
     def replace(self, task: str, call: str = "", *, key: str, delay: float = DUE) -> str:

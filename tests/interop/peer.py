@@ -48,10 +48,19 @@ class Peer:
         await self.dockets.pop(docket).__aexit__(None, None, None)
 
     async def add(
-        self, docket: str, task: str, call: str, key: str, delay: float | None, expires: float | None = None
+        self,
+        docket: str,
+        task: str,
+        call: str,
+        key: str,
+        delay: float | None,
+        expires: float | None = None,
+        priority: str | None = None,
     ) -> str:
         when = None if delay is None else datetime.now(UTC) + timedelta(seconds=delay)
-        more = {} if expires is None else {"expires": timedelta(seconds=expires)}  # which pydocket does not know
+        more = {} if expires is None else {"expires": timedelta(seconds=expires)}  # which pydocket does not know,
+        if priority is not None:
+            more["priority"] = library.Priority(priority)  # nor this
         args, kwargs = arguments_of(call)
         try:
             execution = await self.dockets[docket].add(task, when, key, **more)(*args, **kwargs)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.interop.conftest import PYDOCKET, Meeting, Side
+import pytest
+
+from tests.interop.conftest import DUE, PYDOCKET, Meeting, Side
 from tests.processes import RawDocket, wait_until
 
 EXPIRED = "ExecutionExpired: it had not begun when it expired"
@@ -94,3 +96,70 @@ def test_a_pydocket_client_replaces_and_cancels_on_a_paused_docket(meeting: Meet
     assert theirs.result("cancelled")[:2] == ["raised", "ExecutionCancelled"]
     mine.stop("M")
     assert docket.is_drained()
+
+
+def test_a_priority_is_refused_while_a_pydocket_worker_lives(meeting: Meeting, ours: str) -> None:
+    docket, theirs, mine = both(meeting, ours)
+    theirs.work("T")
+    assert mine.add("echo", "1", key="refused", priority="high") == "refused: T"
+    assert mine.add("echo", "2", key="plain", priority="normal") == "SCHEDULED"
+    assert mine.result("plain") == ["returned", "2"]
+    theirs.stop("T")
+    assert mine.add("echo", "3", key="accepted", priority="high") == "SCHEDULED"
+    mine.work("M")
+    assert theirs.result("accepted") == ["returned", "3"]
+    mine.stop("M")
+    assert docket.leftovers() == []
+
+
+@pytest.mark.parametrize("delay", [None, 60])
+def test_a_pydocket_client_cancels_what_has_a_priority(meeting: Meeting, ours: str, delay: float | None) -> None:
+    docket, theirs, mine = both(meeting, ours)
+    mine.add("echo", "1", key="K", delay=delay, priority="high")
+    mine.add("echo", "2", key="other")
+    theirs.cancel("K")
+    assert mine.state("K") == "cancelled"
+    assert mine.result("K")[:2] == ["raised", "ExecutionCancelled"]
+    mine.work("M")
+    assert mine.result("other") == ["returned", "2"]
+    mine.stop("M")
+    assert len(meeting.journal.entries("echo")) == 1
+    assert docket.is_drained()
+
+
+@pytest.mark.parametrize("delay", [DUE, 0.2])
+def test_a_pydocket_client_replaces_what_has_a_priority(meeting: Meeting, ours: str, delay: float) -> None:
+    docket, theirs, mine = both(meeting, ours)
+    mine.add("echo", "'old'", key="K", priority="low")
+    assert theirs.add("echo", "'another'", key="K") == "ALREADY_SCHEDULED"
+    assert theirs.replace("echo", "'new'", key="K", delay=delay) == "SCHEDULED"
+    mine.work("M")
+    assert mine.result("K") == theirs.result("K") == ["returned", "'new'"]
+    mine.stop("M")
+    assert docket.leftovers() == []
+
+
+def test_a_client_of_ours_replaces_what_pydocket_has_added(meeting: Meeting, ours: str) -> None:
+    docket, theirs, mine = both(meeting, ours)
+    theirs.add("echo", "'old'", key="K")
+    assert mine.add("echo", "'another'", key="K", priority="high") == "ALREADY_SCHEDULED"
+    mine.cancel("K")
+    assert mine.add("echo", "'new'", key="K", priority="high") == "SCHEDULED"
+    mine.work("M")
+    assert theirs.result("K") == ["returned", "'new'"]
+    mine.stop("M")
+    assert docket.leftovers() == []
+
+
+def test_a_pydocket_worker_that_comes_later_runs_future_tasks_and_no_others(meeting: Meeting, ours: str) -> None:
+    docket, theirs, mine = both(meeting, ours)
+    mine.add("echo", "1", key="now", priority="high")
+    mine.add("echo", "2", key="later", delay=0.01, priority="high")
+    theirs.work("T")
+    assert theirs.result("later") == ["returned", "2"]
+    assert mine.state("now") == "queued"
+    mine.work("M")
+    assert mine.result("now") == ["returned", "1"]
+    theirs.stop("T")
+    mine.stop("M")
+    assert docket.leftovers() == []

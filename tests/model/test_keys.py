@@ -19,7 +19,7 @@ RESERVED = """
     concurrency:F concurrency:customer:5 concurrency:F:waiters scope:concurrency:F a:b:concurrency:F
     ratelimit:F cooldown:F debounce:{F}:winner debounce:{F}:last_seen
     known:K stream-id:K
-    anyio:honours:expiry anyio:honours:pause anyio:paused
+    anyio:honours:expiry anyio:honours:pause anyio:paused anyio:stream:high anyio:stream:low anyio:sequence
 """.split()
 FINE = """
     order-1 x : a:b streams stream2 Stream queue2 my-queue strike workers2 worker runs progress results concurrency

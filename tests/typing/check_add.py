@@ -8,7 +8,7 @@ from typing import Any, TypeVar, assert_type
 
 import anyio
 
-from docket_anyio import Agenda, Docket, Execution, Retry, TaskCall, Timeout, Worker, WorkerThread
+from docket_anyio import Agenda, Docket, Execution, Priority, Retry, TaskCall, Timeout, Worker, WorkerThread
 
 T = TypeVar("T")
 
@@ -50,6 +50,7 @@ async def keeps_parameters_and_result(docket: Docket, later: datetime) -> None:
     assert_type(execution, Execution[bool])
     assert_type(await docket.add(send, expires=later)("ann@example.org"), Execution[bool])
     assert_type(await docket.replace(send, later, "ann", expires=timedelta(1))("ann@example.org"), Execution[bool])
+    assert_type(await docket.add("send", priority=Priority.HIGH)("ann@example.org"), Execution[Any])
     assert_type(await execution.get_result(), bool)
     assert_type(await execution.get_result(timeout=timedelta(seconds=1)), bool)
 
@@ -62,6 +63,8 @@ async def refuses_what_does_not_fit(docket: Docket) -> None:
     await docket.add(plain)("one")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     docket.add(send, when="now")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     docket.add(send, expires=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    docket.add(send, priority="high")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    docket.add(send, urgency=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     docket.add(send, key=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 

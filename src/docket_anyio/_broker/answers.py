@@ -6,7 +6,6 @@ from enum import Enum
 
 from attrs import frozen
 
-from docket_anyio._model.extras import Extra
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._redis.transport import Reply
 from docket_anyio.exceptions import NotHonoured
@@ -27,8 +26,8 @@ def scheduled(reply: Reply) -> int | Refusal | NotHonoured:
             return Refusal(reply)
         case int():
             return reply
-        case bytes(worker):
-            return NotHonoured(Extra.EXPIRY.value, worker.decode(errors="replace"))
+        case [bytes(what), bytes(worker)]:
+            return NotHonoured(what.decode(), worker.decode(errors="replace"))
         case _:
             raise TypeError(f"schedule answered {reply!r}")
 

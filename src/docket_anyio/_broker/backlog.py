@@ -51,10 +51,14 @@ class Backlog:
         Returns:
             How many tasks there were.
         """
+        counts = [await self._clear(stream, now, at_once) for stream in self._keys.streams]
+        return sum(counts)  # noqa: ASYNC910 - there is always a stream to clear
+
+    async def _clear(self, stream: str, now: datetime, at_once: int) -> int:
         cleared, after = 0, _START_OF_STREAM
         seconds = seconds_to_live(self._execution_ttl)
         while True:
-            reply = await self._run(_CLEAR, (now.isoformat(), seconds, at_once, GROUP, after))
+            reply = await self._run(_CLEAR, (stream,), (now.isoformat(), seconds, at_once, GROUP, after))
             match reply:
                 case [int(count), None]:
                     return cleared + count
@@ -71,9 +75,9 @@ class Backlog:
 
         Args:
             now: The time.
-            at_once: How many of the stream are listed; the oldest.
+            at_once: How many of the streams are listed; the most urgent, and of those the oldest.
         """
-        reply = await self._run(_SURVEY, (at_once, GROUP))
+        reply = await self._run(_SURVEY, self._keys.streams, (at_once, GROUP))
         match reply:
             case [int(ready), int(future), list(entries), list(parked), list(further)]:
                 waiting, in_hand = _on_stream(entries, now)
@@ -93,7 +97,7 @@ class Backlog:
         with redis_errors():
             replies = await self._redis.transport.execute_all(
                 (
-                    ("XLEN", keys.stream),
+                    *(("XLEN", each) for each in keys.streams),
                     ("ZCOUNT", keys.queue, "-inf", second),
                     ("ZCOUNT", keys.queue, f"({second}", "+inf"),
                 ),
@@ -101,8 +105,8 @@ class Backlog:
             )
         check_replies(replies)
         match replies:
-            case [int(ready), int(overdue), int(later)]:
-                return Depth(due=ready + overdue, later=later)
+            case [int(high), int(normal), int(low), int(overdue), int(later)]:
+                return Depth(due=high + normal + low + overdue, later=later)
             case _:
                 raise TypeError(f"Redis counted {replies!r}")
 
@@ -116,12 +120,10 @@ class Backlog:
         check_replies(found)
         return found  # noqa: ASYNC910 - private; the survey was one
 
-    async def _run(self, script: Script, args: Sequence[Argument]) -> Reply:
+    async def _run(self, script: Script, streams: Sequence[str], args: Sequence[Argument]) -> Reply:
         keys = self._keys
         with redis_errors():
-            return await self._redis.run_script(
-                script, (keys.queue, keys.stream), (keys.prefix, *args), repeatable=True
-            )
+            return await self._redis.run_script(script, (keys.queue, *streams), (keys.prefix, *args), repeatable=True)
 
 
 def _on_stream(entries: Sequence[Reply], now: datetime) -> tuple[list[Waiting], list[InHand]]:

@@ -8,21 +8,25 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from attrs import define, field
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from docket_anyio._broker import scripts
-from docket_anyio._broker.errors import redis_errors
+from docket_anyio._broker.errors import redis_errors, refused
 from docket_anyio._broker.keys import GROUP, Keys
 from docket_anyio._model.codec import decode_message, pairs
 from docket_anyio._model.message import Delivery, Undecodable
+from docket_anyio._model.priority import Priority
 from docket_anyio._redis.client import Redis
-from docket_anyio._redis.transport import BlockingConnection, Command, Reply
+from docket_anyio._redis.transport import Argument, BlockingConnection, Command, Reply
 from docket_anyio.exceptions import CorruptMessage
 
 Claimed: TypeAlias = Delivery | Undecodable
 
+_CLAIM = scripts.load("claim")
 _TAKE_SWEEP = scripts.load("take_sweep")
 _START_OF_STREAM = "0-0"
+_OWN = (Priority.HIGH, Priority.LOW)
+_ALL = (*_OWN, Priority.NORMAL)
 
 
 @define(eq=False)
@@ -37,34 +41,45 @@ class Intake:
     _keys: Keys
     _worker: str
     _connection: BlockingConnection
+    _unswept: list[Priority] = field(factory=list[Priority], init=False)
     _cursor: str = field(default=_START_OF_STREAM, init=False)
+    _has_priorities: bool = field(default=False, init=False)
+    """Whether anybody has ever asked for another one than most have, as far as it is known here."""
+    _turn: int = field(default=0, init=False)
 
-    async def create_group(self) -> None:  # noqa: ASYNC910 - an error of XGROUP was an answer too
-        """Create the consumer group, and the stream with it, where they are missing."""
+    async def create_group(self) -> None:
+        """Create the consumer group on every stream, and the streams with it, where they are missing."""
+        groups = [("XGROUP", "CREATE", each, GROUP, _START_OF_STREAM, "MKSTREAM") for each in self._keys.streams]
         with redis_errors():
-            try:
-                await self._redis.transport.execute(
-                    ("XGROUP", "CREATE", self._keys.stream, GROUP, _START_OF_STREAM, "MKSTREAM"), repeatable=True
-                )
-            except ResponseError as error:
-                if not str(error).startswith("BUSYGROUP"):
-                    raise
+            *replies, has_priorities = await self._redis.transport.execute_all(
+                [*groups, ("EXISTS", self._keys.sequence)], repeatable=True
+            )
+        for each in replies:
+            if isinstance(each, ResponseError) and not str(each).startswith("BUSYGROUP"):
+                raise refused(each)
+        self._has_priorities = has_priorities == 1
 
     async def claim(self, count: int, *, wait: timedelta) -> list[Claimed]:
-        """Take up to ``count`` new deliveries, waiting for the first as long as ``wait``."""
+        """Take up to ``count`` new deliveries in the order of priority, waiting for the first as long as ``wait``.
+
+        Where none of another priority was ever seen, or several come at the same moment, there may be up to ``count``
+        of each priority: those past ``count`` are to be handed back.
+        """
+        if self._has_priorities and (claimed := await self._claim_in_order(count)):
+            return claimed  # noqa: ASYNC910 - what was claimed was waited for
         # BLOCK 0 would mean: for ever.
         milliseconds = max(1, int(wait.total_seconds() * 1000))
-        return await self._read(count, ">", "BLOCK", milliseconds)
+        return await self._read(">", "COUNT", count, "BLOCK", milliseconds)
 
     async def own_pending(self) -> list[Claimed]:
         """Return what is pending under this worker's name: the runs it knows of, and what a broken claim left."""
-        return await self._read(None, _START_OF_STREAM)
+        return await self._read(_START_OF_STREAM)
 
     def leftover(self) -> list[Claimed]:
         """Return, once, what cancelled claims had already been given."""
         claimed: list[Claimed] = []
         while (reply := self._connection.take_leftover()) is not None:
-            claimed += _deliveries_read(reply)
+            claimed += self._deliveries_read(reply)
         return claimed
 
     async def take_sweep(self, lease: timedelta) -> bool:
@@ -78,18 +93,35 @@ class Intake:
             )
         return reply == 1
 
-    async def sweep(self, count: int, *, idle: timedelta) -> tuple[list[Claimed], bool]:
+    async def sweep(self, count: int, *, idle: timedelta, leased: bool = True) -> tuple[list[Claimed], bool]:
         """Take over up to ``count`` deliveries whose lease has run out.
 
+        Args:
+            count: How many at most.
+            idle: How long nobody has renewed the lease of them.
+            leased: Also those on pydocket's stream. While one of its workers has the lease it looks after that stream,
+                and not after ours.
+
         Returns:
-            The deliveries, and whether the stream has been looked through to its end.
+            The deliveries, and whether the streams have been looked through to their end.
         """
+        self._unswept = self._unswept or list(_ALL if leased else _OWN)
+        claimed: list[Claimed] = []
+        # Nothing is awaited with something in hand.
+        while self._unswept and not claimed:
+            claimed = await self._sweep(self._unswept[0], count, idle)
+            if self._cursor != _START_OF_STREAM:
+                break
+            del self._unswept[0]
+        return claimed, not self._unswept  # noqa: ASYNC910 - there is always a stream to look through
+
+    async def _sweep(self, priority: Priority, count: int, idle: timedelta) -> list[Claimed]:
         with redis_errors():
             # Not repeatable: what a lost answer took over is found by ``own_pending``.
             reply = await self._redis.transport.execute(
                 (
                     "XAUTOCLAIM",
-                    self._keys.stream,
+                    self._keys.stream_of(priority),
                     GROUP,
                     self._worker,
                     int(idle.total_seconds() * 1000),
@@ -101,17 +133,42 @@ class Intake:
         match reply:
             case [bytes(cursor), list(entries), *_]:
                 self._cursor = cursor.decode()
-                return _deliveries(entries, redelivered=True), self._cursor == _START_OF_STREAM
+                return _deliveries(entries, redelivered=True)
             case _:
                 raise TypeError(f"XAUTOCLAIM answered {reply!r}")
 
-    async def _read(self, count: int | None, start: str, *block: str | int) -> list[Claimed]:
-        limit: tuple[str | int, ...] = () if count is None else ("COUNT", count)
+    async def _claim_in_order(self, count: int) -> list[Claimed]:
+        keys = self._keys.streams
+        call: tuple[Argument, ...] = (len(keys), *keys, GROUP, self._worker, count, self._turn)
+        with redis_errors():
+            # On the connection that keeps what a cancelled call was given.
+            try:
+                reply = await self._connection.execute(("EVALSHA", _CLAIM.sha, *call))
+            except NoScriptError:
+                reply = await self._connection.execute(("EVAL", _CLAIM.text, *call))
+        claimed = self._deliveries_read(reply)
+        self._turn += len(claimed)
+        return claimed
+
+    async def _read(self, start: str, *options: str | int) -> list[Claimed]:
+        streams = self._keys.streams
         command: Command = (
-            "XREADGROUP", "GROUP", GROUP, self._worker, *limit, *block, "STREAMS", self._keys.stream, start,
+            "XREADGROUP", "GROUP", GROUP, self._worker, *options, "STREAMS", *streams, *(start for _ in streams),
         )  # fmt: skip
         with redis_errors():
-            return _deliveries_read(await self._connection.execute(command))
+            return self._deliveries_read(await self._connection.execute(command))
+
+    def _deliveries_read(self, reply: Reply) -> list[Claimed]:
+        claimed: list[Claimed] = []
+        for each in reply if isinstance(reply, list) else []:
+            match each:
+                case [bytes(stream), list(entries)]:
+                    claimed += _deliveries(entries, redelivered=False)
+                    if entries and stream.decode() != self._keys.stream:
+                        self._has_priorities = True
+                case _:
+                    continue
+        return claimed
 
 
 @asynccontextmanager
@@ -122,14 +179,6 @@ async def open_intake(redis: Redis, keys: Keys, worker: str) -> AsyncGenerator[I
             intake = Intake(redis, keys, worker, connection)
             await intake.create_group()
             yield intake
-
-
-def _deliveries_read(reply: Reply) -> list[Claimed]:
-    match reply:
-        case [[_, list(entries)]]:
-            return _deliveries(entries, redelivered=False)
-        case _:
-            return []
 
 
 def _deliveries(entries: Sequence[Reply], *, redelivered: bool) -> list[Claimed]:

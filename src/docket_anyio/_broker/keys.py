@@ -5,8 +5,11 @@ from __future__ import annotations
 from attrs import frozen
 
 from docket_anyio._model.extras import Extra
+from docket_anyio._model.priority import Priority
 
 GROUP = "docket-workers"
+# What the ids on our own streams begin with; the scripts have it too.
+_OWN_IDS = {b"0-": Priority.HIGH, b"1-": Priority.LOW}
 
 
 @frozen
@@ -24,8 +27,18 @@ class Keys:
 
     @property
     def stream(self) -> str:
-        """Return the stream of ready messages."""
+        """Return the stream of ready messages, but for those of another priority."""
         return f"{self.prefix}:stream"
+
+    @property
+    def streams(self) -> list[str]:
+        """Return all streams of ready messages, the most urgent first."""
+        return [self.stream_of(priority) for priority in Priority]
+
+    @property
+    def sequence(self) -> str:
+        """Return the counter of the ids on our own streams: it is there once a priority was asked for."""
+        return f"{self.prefix}:anyio:sequence"
 
     @property
     def queue(self) -> str:
@@ -81,6 +94,14 @@ class Keys:
     def cancel_pattern(self) -> str:
         """Return the pattern of all cancel channels."""
         return f"{_escaped(self.prefix)}:cancel:*"
+
+    def stream_of(self, priority: Priority) -> str:
+        """Return the stream of the ready messages of a priority; pydocket knows only that of most."""
+        return self.stream if priority is Priority.NORMAL else f"{self.prefix}:anyio:stream:{priority.value}"
+
+    def stream_with(self, receipt: bytes) -> str:
+        """Return the stream that an entry is on."""
+        return self.stream_of(_OWN_IDS.get(receipt[:2], Priority.NORMAL))
 
     def of(self, suffix: str) -> str:
         """Return a key of the docket's."""

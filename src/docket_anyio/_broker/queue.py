@@ -69,13 +69,13 @@ class Queue:
             replace: Whatever waits under the key is dropped, and what runs is superseded.
             last_strike: Where the last strike stands that the caller has looked at: none is newer, or it is ``STALE``.
             expected_generation: Where the key has come to a newer one, it is ``SUPERSEDED``; 0 for any.
-            heard_since: Workers that were not heard of since then have nothing to say about an expiry.
+            heard_since: Workers that were not heard of since then have nothing to say about an expiry or a priority.
 
         Returns:
             The generation, or why nothing was changed.
 
         Raises:
-            NotHonoured: The task is to expire, and a worker would run it all the same.
+            NotHonoured: The task is to expire, or has a priority, and a worker would pass over that.
         """
         keys, args = self._schedule_call(
             message,
@@ -133,7 +133,6 @@ class Queue:
                 keys.runs(key),
                 keys.parked(key),
                 keys.queue,
-                keys.stream,
                 keys.known(key),
                 keys.stream_id(key),
                 keys.state_channel(key),
@@ -141,6 +140,7 @@ class Queue:
                 keys.strikes,
                 keys.workers,
                 keys.honouring(Extra.EXPIRY),
+                keys.honouring(Extra.PRIORITY),
             ),
             (
                 keys.prefix,
@@ -160,9 +160,7 @@ class Queue:
     async def promote(self, now: datetime, *, limit: int) -> Promotion:
         """Move tasks that are due to the stream, at most ``limit`` of them."""
         keys = self._keys
-        reply = await self._run(
-            _PROMOTE, (keys.queue, keys.stream), (keys.prefix, now.timestamp(), limit), repeatable=True
-        )
+        reply = await self._run(_PROMOTE, (keys.queue,), (keys.prefix, now.timestamp(), limit), repeatable=True)
         match reply:
             case [int(moved), None]:
                 return Promotion(moved, next_due=None)
@@ -182,7 +180,6 @@ class Queue:
             _CANCEL,
             (
                 keys.runs(key),
-                keys.stream,
                 keys.known(key),
                 keys.parked(key),
                 keys.queue,
@@ -216,7 +213,7 @@ class Queue:
                 keys.known(message.key),
                 keys.stream_id(message.key),
                 keys.state_channel(message.key),
-                keys.stream,
+                keys.stream_with(delivery.receipt),
                 keys.paused,
             ),
             (
@@ -244,7 +241,7 @@ class Queue:
                 keys.runs(message.key),
                 keys.progress(message.key),
                 keys.state_channel(message.key),
-                keys.stream,
+                keys.stream_with(delivery.receipt),
                 keys.result(result_key or message.result_key),
             ),
             (
@@ -290,12 +287,13 @@ class Queue:
                 keys.runs(key),
                 keys.parked(key),
                 keys.queue,
-                keys.stream,
+                keys.stream_with(delivery.receipt),
                 keys.progress(key),
                 keys.state_channel(key),
                 keys.wake_channel,
             ),
             (
+                keys.prefix,
                 *_delivered(delivery),
                 successor.when.timestamp(),
                 int(due),
@@ -315,11 +313,12 @@ class Queue:
             _HAND_BACK,
             (
                 keys.runs(message.key),
-                keys.stream,
+                keys.stream_with(delivery.receipt),
                 keys.progress(message.key),
                 keys.state_channel(message.key),
             ),
             (
+                keys.prefix,
                 *_delivered(delivery),
                 worker,
                 message.when.timestamp(),
@@ -333,9 +332,10 @@ class Queue:
 
     async def discard(self, receipt: bytes) -> None:
         """Take an entry that is no message off the stream."""
+        stream = self._keys.stream_with(receipt)
         with redis_errors():
             await self._redis.transport.execute_all(
-                (("XACK", self._keys.stream, GROUP, receipt), ("XDEL", self._keys.stream, receipt)), repeatable=True
+                (("XACK", stream, GROUP, receipt), ("XDEL", stream, receipt)), repeatable=True
             )
 
     async def renew(self, worker: str, deliveries: Sequence[Delivery]) -> list[bytes]:
@@ -350,7 +350,12 @@ class Queue:
             reply = await self._run(
                 _RENEW,
                 (self._keys.stream, *(self._keys.runs(each.message.key) for each in some)),
-                (GROUP, worker, *(word for each in some for word in (each.receipt, each.message.generation))),
+                (
+                    self._keys.prefix,
+                    GROUP,
+                    worker,
+                    *(word for each in some for word in (each.receipt, each.message.generation)),
+                ),
                 repeatable=True,
             )
             if isinstance(reply, list):
@@ -361,12 +366,13 @@ class Queue:
         """Tell whether nothing waits and nothing runs, on any worker."""
         with redis_errors():
             # A transaction: a task that is promoted between the two questions would be in neither answer.
+            ready = [("XLEN", each) for each in self._keys.streams]
             replies = await self._redis.transport.execute_all(
-                (("MULTI",), ("XLEN", self._keys.stream), ("ZCARD", self._keys.queue), ("EXEC",)), repeatable=True
+                (("MULTI",), *ready, ("ZCARD", self._keys.queue), ("EXEC",)), repeatable=True
             )
         match replies[-1]:
-            case [int(ready), int(parked)]:
-                return ready == parked == 0
+            case [int(), int(), int(), int()] as counts:
+                return not any(counts)
             case answer:
                 raise RedisRefused(f"Redis does not tell whether the docket is empty, but {answer!r}")
 

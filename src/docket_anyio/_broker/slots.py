@@ -93,7 +93,7 @@ class Slots:
                 (
                     keys.slots(gate.name, gate.scope),
                     keys.runs(message.key),
-                    keys.stream,
+                    keys.stream_with(delivery.receipt),
                     keys.progress(message.key),
                     keys.state_channel(message.key),
                     keys.runs(safeguard.key),

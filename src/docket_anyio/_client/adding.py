@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
-from typing import Any, ParamSpec, TypeVar, overload
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
-from docket_anyio._client.calls import TaskCall
+from docket_anyio._client.calls import CallOptions, TaskCall
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.fleet import Fleet
 from docket_anyio._client.scheduling import Scheduler, Submission
@@ -34,8 +34,7 @@ class Adding(Fleet):
         function: Callable[P, Awaitable[R]],
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[P, R]: ...
 
     @overload
@@ -44,8 +43,7 @@ class Adding(Fleet):
         function: Callable[P, R],
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[P, R]: ...
 
     @overload
@@ -54,8 +52,7 @@ class Adding(Fleet):
         function: str,
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[..., Any]: ...
 
     def add(
@@ -63,8 +60,7 @@ class Adding(Fleet):
         function: Callable[P, Any] | str,
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[P, Any] | Submission[..., Any]:
         """Say what is to be added; call what is returned with the arguments: ``await docket.add(send)("ann")``.
 
@@ -72,8 +68,11 @@ class Adding(Fleet):
             function: The task, which is registered by this, or the name of one that is registered.
             when: When it is due; now where it is left out.
             key: Names the task: while one of that key waits or runs, no other is added. Made up where it is left out.
-            expires: Until when it is to begin, or how long after it is due: later it ends as expired instead, and
-                ``get_result()`` raises ``ExecutionExpired``. All workers have to be ours, or ``NotHonoured`` is raised.
+            options: All workers have to be ours for these, or ``NotHonoured`` is raised.
+
+                - ``expires``: Until when it is to begin, or how long after it is due: later it ends as expired instead,
+                  and ``get_result()`` raises ``ExecutionExpired``.
+                - ``priority``: Which of the tasks that are due are to begin first; ``Priority.NORMAL``.
 
         Raises:
             UnknownTask: No task has that name.
@@ -81,10 +80,10 @@ class Adding(Fleet):
             InvalidTask: The function cannot be a task.
             InvalidKey: The key cannot be used.
             InvalidTime: ``when`` or ``expires`` has no time zone.
-            InvalidSetting: ``expires`` is not longer than zero.
+            InvalidSetting: ``expires`` is not longer than zero, or ``priority`` is no ``Priority``.
             NotOpen: The docket is not open.
         """
-        return Submission(self._scheduler, self._prepare(function, when, key, expires), replace=False)
+        return Submission(self._scheduler, self._prepare(function, when, key, **options), replace=False)
 
     @overload
     def replace(
@@ -92,8 +91,7 @@ class Adding(Fleet):
         function: Callable[P, Awaitable[R]],
         when: datetime,
         key: str,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[P, R]: ...
 
     @overload
@@ -102,13 +100,12 @@ class Adding(Fleet):
         function: Callable[P, R],
         when: datetime,
         key: str,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[P, R]: ...
 
     @overload
     def replace(
-        self, function: str, when: datetime, key: str, *, expires: timedelta | datetime | None = None
+        self, function: str, when: datetime, key: str, **options: Unpack[CallOptions]
     ) -> Submission[..., Any]: ...
 
     def replace(
@@ -116,8 +113,7 @@ class Adding(Fleet):
         function: Callable[P, Any] | str,
         when: datetime,
         key: str,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Submission[P, Any] | Submission[..., Any]:
         """Say what is to stand under a key from now on; call what is returned with the arguments.
 
@@ -127,7 +123,7 @@ class Adding(Fleet):
             function: As for ``add``.
             when: When it is due.
             key: What is replaced.
-            expires: As for ``add``.
+            options: As for ``add``.
 
         Raises:
             UnknownTask: As for ``add``, like all others.
@@ -135,10 +131,10 @@ class Adding(Fleet):
             InvalidTask: The function cannot be a task.
             InvalidKey: The key cannot be used.
             InvalidTime: ``when`` or ``expires`` has no time zone.
-            InvalidSetting: ``expires`` is not longer than zero.
+            InvalidSetting: ``expires`` is not longer than zero, or ``priority`` is no ``Priority``.
             NotOpen: The docket is not open.
         """
-        return Submission(self._scheduler, self._prepare(function, when, key, expires), replace=True)
+        return Submission(self._scheduler, self._prepare(function, when, key, **options), replace=True)
 
     async def add_many(self, calls: Iterable[TaskCall[Any]], *, chunk_size: int | None = 1000) -> list[Execution[Any]]:
         """Add many tasks, a round trip for each chunk of them.

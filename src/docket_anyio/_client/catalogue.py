@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, ParamSpec, TypeVar, overload
+from typing import Any, Final, ParamSpec, TypeVar, Unpack, overload
 
 from docket_anyio._broker.keys import Keys
-from docket_anyio._client.calls import Preparation
+from docket_anyio._client.calls import CallOptions, Preparation
 from docket_anyio._client.names import Names
 from docket_anyio._client.registry import TaskFunction, TaskRegistry, load_collection
 from docket_anyio._client.standard import STANDARD_TASKS
 from docket_anyio._clock import wall_time
 from docket_anyio._model.expiry import check_expires
 from docket_anyio._model.keys import check_key, new_key
+from docket_anyio._model.priority import Priority, check_priority
 from docket_anyio._model.settings import check_aware
 from docket_anyio.exceptions import UnknownTask
 
@@ -87,8 +88,7 @@ class Catalogue(Names):
         function: Callable[P, Awaitable[R]],
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Preparation[P, R]: ...
 
     @overload
@@ -97,8 +97,7 @@ class Catalogue(Names):
         function: Callable[P, R],
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Preparation[P, R]: ...
 
     @overload
@@ -107,8 +106,7 @@ class Catalogue(Names):
         function: str,
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Preparation[..., Any]: ...
 
     def call(
@@ -116,8 +114,7 @@ class Catalogue(Names):
         function: Callable[P, Any] | str,
         when: datetime | None = None,
         key: str | None = None,
-        *,
-        expires: timedelta | datetime | None = None,
+        **options: Unpack[CallOptions],
     ) -> Preparation[P, Any] | Preparation[..., Any]:
         """Prepare a call for ``add_many`` or ``replace_many``: ``docket.call(send)("ann")``. Nothing is sent.
 
@@ -127,9 +124,9 @@ class Catalogue(Names):
             InvalidTask: The function cannot be a task.
             InvalidKey: The key cannot be used.
             InvalidTime: ``when`` or ``expires`` has no time zone.
-            InvalidSetting: ``expires`` is not longer than zero.
+            InvalidSetting: ``expires`` is not longer than zero, or ``priority`` is no ``Priority``.
         """
-        return self._prepare(function, when, key, expires)
+        return self._prepare(function, when, key, **options)
 
     def function_named(self, name: str) -> TaskFunction:
         """Return the function of a task; in the place of one that is not known here, one of that name that fails."""
@@ -143,7 +140,9 @@ class Catalogue(Names):
         function: Callable[P, Any] | str,
         when: datetime | None,
         key: str | None,
-        expires: timedelta | datetime | None,
+        *,
+        expires: timedelta | datetime | None = None,
+        priority: Priority = Priority.NORMAL,
     ) -> Preparation[P, Any]:
         task = self._registry.get(function) if isinstance(function, str) else self._registry.register(function)
         return Preparation(
@@ -151,6 +150,7 @@ class Catalogue(Names):
             new_key(wall_time()) if key is None else check_key(key),
             None if when is None else check_aware("when", when),
             check_expires(expires),
+            check_priority(priority),
         )
 
 

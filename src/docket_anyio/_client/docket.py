@@ -22,6 +22,7 @@ from docket_anyio._client.strike_list import StrikeList
 from docket_anyio._client.strikes import StrikeBook
 from docket_anyio._model.keys import check_key
 from docket_anyio._model.payloads import DEFAULT_MAX_PAYLOAD_BYTES
+from docket_anyio._model.priority import check_priority
 from docket_anyio._model.settings import check_at_least, check_aware, check_not_negative
 from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.url import parse_url
@@ -181,8 +182,8 @@ class Docket(Adding):
         Raises:
             InvalidKey: The key cannot be used.
             InvalidTime: ``when`` or ``expires`` has no time zone.
-            InvalidSetting: It would expire before it is due.
-            NotHonoured: It is to expire, and a pydocket worker is on the docket.
+            InvalidSetting: It would expire before it is due, or its priority is no ``Priority``.
+            NotHonoured: It is to expire or has a priority, and a pydocket worker is on the docket.
             NotSerializable: The arguments cannot be pickled.
             NotOpen: The docket is not open.
             RedisUnavailable: Redis cannot be reached.
@@ -190,6 +191,7 @@ class Docket(Adding):
         """
         check_key(execution.key)
         check_aware("when", execution.when)
+        check_priority(execution.priority)
         scheduler = self._open_session().scheduler
         if reschedule_message:
             await scheduler.reschedule(execution, reschedule_message, expected_generation=expected_generation)
@@ -237,6 +239,7 @@ class Docket(Adding):
             error=record.error,
             result_key=record.result_key,
             expires=record.expires,
+            priority=record.priority,
         )
         execution.progress.take(progress)
         return execution
@@ -254,7 +257,7 @@ class Docket(Adding):
             return await self.broker.backlog.clear(self.broker.clock.now())
 
     async def snapshot(self) -> DocketSnapshot:
-        """Look at what waits, what runs, and who works. Of what is due or runs, the oldest 1000 are listed.
+        """Look at what waits, what runs, and who works. Of what is due or runs, the first 1000 are listed.
 
         Raises:
             RedisUnavailable: Redis cannot be reached.

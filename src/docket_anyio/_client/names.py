@@ -32,7 +32,7 @@ class Names:
 
     @property
     def stream_key(self) -> str:
-        """The stream of the tasks that are due or run."""
+        """The stream of the tasks that are due or run, but for those of another priority than most."""
         return self._keys.stream
 
     @property

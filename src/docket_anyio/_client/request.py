@@ -15,6 +15,7 @@ from docket_anyio._client.registry import TaskFunction, TaskRegistry
 from docket_anyio._injection.plan import Plan
 from docket_anyio._model.codec import dump_arguments, encode_fields
 from docket_anyio._model.message import NO_HEADERS, Delivery, TaskMessage, labels_of_call
+from docket_anyio._model.priority import Priority
 from docket_anyio._telemetry.otel import trace_context
 
 # For an argument that is not to be seen in logs.
@@ -73,6 +74,7 @@ class Request:
     generation: int = 0
     message_id: bytes | None = None
     expires: datetime | None = field(default=None, kw_only=True)
+    priority: Priority = field(default=Priority.NORMAL, kw_only=True)
     _pickled: Pickled | None = field(default=None, repr=False, kw_only=True, alias="pickled")
 
     @classmethod
@@ -96,6 +98,7 @@ class Request:
             trace_context(message.headers),
             function_name=message.task,
             generation=message.generation,
+            priority=message.priority,
             pickled=Pickled(message.task, args=message.args, kwargs=message.kwargs),
             **more,
         )
@@ -178,7 +181,16 @@ class Request:
         else:
             args, kwargs = self._pickled.payload
         return TaskMessage(
-            self.key, self.function_name, self.when, args, kwargs, self.attempt, self.generation, headers, self.expires
+            self.key,
+            self.function_name,
+            self.when,
+            args,
+            kwargs,
+            self.attempt,
+            self.generation,
+            headers,
+            self.expires,
+            self.priority,
         )
 
     def delivery(self) -> Delivery:

@@ -46,7 +46,7 @@ class Scheduler:
 
         Raises:
             InvalidSetting: It would expire before it is due.
-            NotHonoured: It is to expire, and a pydocket worker is on the docket.
+            NotHonoured: It is to expire or has a priority, and a pydocket worker is on the docket.
             NotSerializable: The arguments cannot be pickled.
             PayloadTooLarge: The arguments are larger than ``max_payload_bytes``.
             RedisUnavailable: Redis cannot be reached.
@@ -70,7 +70,7 @@ class Scheduler:
         Raises:
             InvalidTime: ``expires`` has no time zone.
             InvalidSetting: It would expire before it is due.
-            NotHonoured: It is to expire, and a pydocket worker is on the docket.
+            NotHonoured: It is to expire or has a priority, and a pydocket worker is on the docket.
             NotSerializable: The arguments cannot be pickled.
             RedisUnavailable: Redis cannot be reached.
             RedisRefused: Redis refused it.
@@ -217,6 +217,7 @@ class Scheduler:
             when,
             function_name=call.task.name,
             expires=expiry(call.expires, when, now),
+            priority=call.priority,
         )
 
 
@@ -250,7 +251,7 @@ class Submission(Generic[P, R]):
         Raises:
             InvalidArguments: The arguments do not fit the signature.
             InvalidSetting: It would expire before it is due.
-            NotHonoured: It is to expire, and a pydocket worker is on the docket.
+            NotHonoured: It is to expire or has a priority, and a pydocket worker is on the docket.
             NotSerializable: They cannot be pickled.
             PayloadTooLarge: They are larger than the docket's ``max_payload_bytes``.
             RedisUnavailable: Redis cannot be reached.

@@ -13,12 +13,14 @@ import cloudpickle
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import TaskMessage
 from docket_anyio._model.payloads import DEFAULT_MAX_PAYLOAD_BYTES, check_size
+from docket_anyio._model.priority import Priority
 from docket_anyio._model.record import ProgressRecord, RunRecord
 from docket_anyio._model.snapshot import Standing
 from docket_anyio._model.strikes import INSTRUCTIONS, Direction, StrikeInstruction
 from docket_anyio.exceptions import CorruptMessage, InvalidStrike, NotSerializable
 
-_FIELDS = frozenset({b"key", b"when", b"function", b"args", b"kwargs", b"attempt", b"generation"})
+_FIELDS = frozenset({b"key", b"when", b"function", b"args", b"kwargs", b"attempt", b"generation", b"anyio:priority"})
+_PRIORITIES = {each.value.encode(): each for each in Priority}
 _dumps = cast("Callable[[object], bytes]", cloudpickle.dumps)  # pyright: ignore[reportUnknownMemberType] - untyped
 _EMPTY_ARGS = b"\x80\x05)."
 _EMPTY_KWARGS = b"\x80\x05}\x94."
@@ -104,6 +106,8 @@ def encode_message(message: TaskMessage) -> list[str | bytes]:
     ]  # fmt: skip
     for name, value in message.headers.items():
         fields += [name, value]
+    if message.priority is not Priority.NORMAL:
+        fields += ["anyio:priority", message.priority.value]
     return fields
 
 
@@ -129,6 +133,7 @@ def decode_message(fields: Mapping[bytes, bytes]) -> TaskMessage:
             attempt=int(fields[b"attempt"]),
             generation=int(fields.get(b"generation", 0)),
             headers={name.decode(): value for name, value in fields.items() if name not in _FIELDS},
+            priority=_PRIORITIES.get(fields.get(b"anyio:priority", b""), Priority.NORMAL),
         )
     except KeyError as error:
         raise CorruptMessage(f"a message without the field {error}") from error
@@ -158,6 +163,7 @@ def decode_record(fields: Mapping[bytes, bytes]) -> RunRecord | None:
             error=_optional(fields.get(b"error")),
             result_key=_optional(fields.get(b"result_key")),
             expires=_expiry(fields),
+            priority=_priority(fields),
         )
     except ValueError as error:
         raise CorruptMessage(f"a record with a field that cannot be read: {error}") from error
@@ -300,6 +306,11 @@ def _expiry(fields: Mapping[bytes, bytes]) -> datetime | None:
     if b"anyio:expires" not in fields or fields.get(b"anyio:expires_generation") != fields.get(b"generation"):
         return None
     return datetime.fromtimestamp(float(fields[b"anyio:expires"]), UTC)
+
+
+def _priority(fields: Mapping[bytes, bytes]) -> Priority:
+    is_current = fields.get(b"anyio:priority_generation") == fields.get(b"generation")  # as for the expiry
+    return _PRIORITIES.get(fields.get(b"anyio:priority", b""), Priority.NORMAL) if is_current else Priority.NORMAL
 
 
 def _optional(text: bytes | None) -> str | None:

@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 from attrs import frozen
 
+from docket_anyio._model.priority import Priority
+
 NO_HEADERS: Mapping[str, bytes] = MappingProxyType({})
 
 
@@ -25,6 +27,7 @@ class TaskMessage:
     generation: int = 0  # 0 means: from before generations were counted, never superseded
     headers: Mapping[str, bytes] = NO_HEADERS
     expires: datetime | None = None  # known to who adds it; stands in the record, since pydocket would lose a field
+    priority: Priority = Priority.NORMAL
 
     @property
     def result_key(self) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from docket_anyio._model.lifecycle import ExecutionState
+from docket_anyio._model.priority import Priority
 
 # What makes an execution that has expired differ from one that was cancelled: on the wire both are cancelled.
 EXPIRED: Final = "ExecutionExpired: it had not begun when it expired"
@@ -15,7 +16,7 @@ EXPIRED: Final = "ExecutionExpired: it had not begun when it expired"
 
 @frozen
 class RunRecord:
-    """The record of a key. The last six say how its last run went, and until when it is to begin."""
+    """The record of a key. The last seven say how its last run went, until when it is to begin, how urgent it is."""
 
     state: ExecutionState
     task: str
@@ -29,6 +30,7 @@ class RunRecord:
     error: str | None = None
     result_key: str | None = None
     expires: datetime | None = None
+    priority: Priority = Priority.NORMAL
 
 
 @frozen

@@ -125,5 +125,6 @@ class Attempts:
             message.generation,
             delivery.receipt,
             state=ExecutionState.RUNNING,
+            priority=message.priority,
             progress=ExecutionProgress(self._docket, message.key, message.generation),
         )

@@ -65,13 +65,13 @@ class Consumer:
             self._begin(abandoned)
             return
         wait = self._next_sweep - anyio.current_time()
-        self._begin(await intake.claim(count, wait=min(timedelta(seconds=max(0.0, wait)), _LONGEST_WAIT)))
+        claimed = await intake.claim(count, wait=min(timedelta(seconds=max(0.0, wait)), _LONGEST_WAIT))
+        self._begin(claimed[:count])
+        self._start(claimed[count:], self._runner.decline)
 
     async def _sweep(self, intake: Intake, count: int) -> list[Claimed]:
-        if not await intake.take_sweep(self._settings.lease_renewal):
-            self._sweep_later()
-            return []
-        abandoned, at_end = await intake.sweep(count, idle=self._settings.redelivery_timeout)
+        leased = await intake.take_sweep(self._settings.lease_renewal)
+        abandoned, at_end = await intake.sweep(count, idle=self._settings.redelivery_timeout, leased=leased)
         if at_end:
             self._sweep_later()
         return [each for each in abandoned if each.receipt not in self._runs]

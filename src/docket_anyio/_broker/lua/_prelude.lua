@@ -14,6 +14,46 @@ local function state_event(key, state, name, value)
   return '{"type":"state","key":' .. quote(key) .. ',"state":"' .. state .. '","' .. name .. '":' .. quote(value) .. '}'
 end
 
+local function field(message, name)
+  for index = 1, #message, 2 do
+    if message[index] == name then
+      return message[index + 1]
+    end
+  end
+end
+
+-- What is to be taken before or after all others waits on a stream of our own beside pydocket's. Its ids begin as none
+-- does that Redis makes up: so no two messages of a docket have the same id, and each id tells its stream. pydocket
+-- looks on its own for what a record names, and finds nothing there.
+local OWN_IDS = { high = '0-', low = '1-' }
+
+local function own_stream(prefix, priority)
+  return prefix .. ':anyio:stream:' .. priority
+end
+
+local function stream_with(prefix, id)
+  for priority, start in pairs(OWN_IDS) do
+    if string.sub(id, 1, #start) == start then
+      return own_stream(prefix, priority)
+    end
+  end
+  return prefix .. ':stream'
+end
+
+-- Puts a message where it waits for a worker.
+local function enqueue(prefix, runs, message)
+  local priority = field(message, 'anyio:priority')
+  local start = OWN_IDS[priority or '']
+  local id
+  if start then
+    id = start .. redis.call('INCR', prefix .. ':anyio:sequence')
+    redis.call('XADD', own_stream(prefix, priority), id, unpack(message))
+  else
+    id = redis.call('XADD', prefix .. ':stream', '*', unpack(message))
+  end
+  redis.call('HSET', runs, 'state', 'queued', 'stream_id', id)
+end
+
 -- An empty payload means: do not publish.
 local function publish(channel, payload)
   if payload ~= '' then
@@ -53,7 +93,7 @@ end
 -- by somebody else. Once it is gone the count starts anew, and a newer message may be of the same generation, or of a
 -- lower one: then the one that waits tells. A `stream_id` whose message is gone tells nothing, it may be one that
 -- pydocket left behind.
-local function superseded(runs, generation, stream, receipt)
+local function superseded(runs, generation, prefix, receipt)
   if tonumber(generation) == 0 then
     return false
   end
@@ -63,7 +103,7 @@ local function superseded(runs, generation, stream, receipt)
     return true
   end
   if receipt and state == 'queued' and waiting and waiting ~= receipt then
-    return #redis.call('XRANGE', stream, waiting, waiting) > 0
+    return #redis.call('XRANGE', stream_with(prefix, waiting), waiting, waiting) > 0
   end
   return receipt and state == 'scheduled'
 end
@@ -129,11 +169,20 @@ local function set_expiry(runs, expires, generation)
   end
 end
 
+-- For who asks how urgent a key is; the message says it to those who place it.
+local function note_priority(runs, message, generation)
+  local priority = field(message, 'anyio:priority')
+  if priority then
+    redis.call('HSET', runs, 'anyio:priority', priority, 'anyio:priority_generation', generation)
+  end
+end
+
 -- The same execution goes on under another generation.
-local function count_generation(runs)
+local function count_generation(runs, message)
   local expires = expiry_of(runs)
   local generation = redis.call('HINCRBY', runs, 'generation', 1)
   set_expiry(runs, expires, generation)
+  note_priority(runs, message, generation)
   return generation
 end
 
@@ -155,14 +204,14 @@ local function place(keys, key, when, immediate, message, expires)
   message[#message + 1] = 'generation'
   message[#message + 1] = tostring(generation)
   redis.call('HDEL', keys.runs, 'worker', 'started_at', 'completed_at', 'error', 'result_key', 'stream_id',
-    'anyio:receipt', 'anyio:expires', 'anyio:expires_generation', 'waiter_stream', 'waiter_entry_id', 'woken_from',
-    'woken_limit', 'woken')
+    'anyio:receipt', 'anyio:expires', 'anyio:expires_generation', 'anyio:priority', 'anyio:priority_generation',
+    'waiter_stream', 'waiter_entry_id', 'woken_from', 'woken_limit', 'woken')
   set_expiry(keys.runs, expires, generation)
+  note_priority(keys.runs, message, generation)
   redis.call('HSET', keys.runs, 'when', when, 'known', when,
     'function', message[6], 'args', message[8], 'kwargs', message[10])
   if immediate then
-    local id = redis.call('XADD', keys.stream, '*', unpack(message))
-    redis.call('HSET', keys.runs, 'state', 'queued', 'stream_id', id)
+    enqueue(keys.prefix, keys.runs, message)
   else
     redis.call('HSET', keys.parked, unpack(message))
     redis.call('ZADD', keys.queue, when, key)
@@ -181,14 +230,6 @@ local WOKEN_SECONDS = 3600
 
 local function limit_of(slots, prefix)
   return { slots = slots, waiters = slots .. ':waiters', woken = slots .. ':waiters:woken', prefix = prefix }
-end
-
-local function field(message, name)
-  for index = 1, #message, 2 do
-    if message[index] == name then
-      return message[index + 1]
-    end
-  end
 end
 
 local function set_field(message, name, value)
@@ -262,11 +303,11 @@ local function free_slots(limit, max)
 end
 
 local function forward(limit, max, key, message)
-  local runs, stream = limit.prefix .. ':runs:' .. key, limit.prefix .. ':stream'
-  local generation = count_generation(runs)
+  local runs = limit.prefix .. ':runs:' .. key
+  local generation = count_generation(runs, message)
   set_field(message, 'generation', tostring(generation))
-  local id = redis.call('XADD', stream, '*', unpack(message))
-  redis.call('HSET', runs, 'state', 'queued', 'stream_id', id, 'woken_from', limit.slots, 'woken_limit', max)
+  enqueue(limit.prefix, runs, message)
+  redis.call('HSET', runs, 'woken_from', limit.slots, 'woken_limit', max)
   redis.call('HDEL', runs, 'waiter_stream', 'waiter_entry_id')
   redis.call('HSET', limit.woken, key, generation)
   redis.call('EXPIRE', limit.woken, WOKEN_SECONDS)

@@ -1,16 +1,16 @@
 -- again: a run has ended, and its key runs once more: a retry, or the next of a perpetual task.
 -- KEYS runs parked queue stream progress state_channel wake_channel
--- ARGV key generation receipt group when immediate time_to_live event ended_event message...
+-- ARGV prefix key generation receipt group when immediate time_to_live event ended_event message...
 -- returns "again" | "superseded" | "cancelled" | "gone"
 
-local keys = { runs = KEYS[1], parked = KEYS[2], queue = KEYS[3], stream = KEYS[4], wake = KEYS[7] }
-local key, generation = ARGV[1], ARGV[2]
+local keys = { prefix = ARGV[1], runs = KEYS[1], parked = KEYS[2], queue = KEYS[3], wake = KEYS[7] }
+local key, generation, receipt = ARGV[2], ARGV[3], ARGV[4]
 -- A repeated call finds its delivery settled, and changes nothing.
-if not acknowledge(keys.runs, keys.stream, ARGV[4], ARGV[3]) then
+if not acknowledge(keys.runs, KEYS[4], ARGV[5], receipt) then
   return 'gone'
 end
 drop_progress(KEYS[5], generation)
-if superseded(keys.runs, generation, keys.stream, ARGV[3]) then
+if superseded(keys.runs, generation, keys.prefix, receipt) then
   return 'superseded'
 end
 local state = redis.call('HGET', keys.runs, 'state')
@@ -18,12 +18,12 @@ if ended(state, generation) then
   return 'gone'
 end
 if state == 'cancelled' then
-  conclude_cancelled(keys.runs, KEYS[6], key, ARGV[7])
+  conclude_cancelled(keys.runs, KEYS[6], key, ARGV[8])
   return 'cancelled'
 end
 -- A retry is of the same execution, and so is to begin in the same time.
-local expires = ARGV[9] == '' and expiry_of(keys.runs)
-place(keys, key, ARGV[5], ARGV[6] == '1', message_from(10), expires)
-publish(KEYS[6], ARGV[8])
+local expires = ARGV[10] == '' and expiry_of(keys.runs)
+place(keys, key, ARGV[6], ARGV[7] == '1', message_from(11), expires)
 publish(KEYS[6], ARGV[9])
+publish(KEYS[6], ARGV[10])
 return 'again'

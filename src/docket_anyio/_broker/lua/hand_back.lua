@@ -1,16 +1,16 @@
 -- hand_back: a delivery returns to the queue as it was, its attempt not counted.
 -- KEYS runs stream progress state_channel
--- ARGV key generation receipt group worker when time_to_live event message...
+-- ARGV prefix key generation receipt group worker when time_to_live event message...
 -- returns "queued" | "superseded" | "cancelled" | "gone"
 
-local runs, stream, generation = KEYS[1], KEYS[2], ARGV[2]
+local runs, stream, prefix, generation, receipt, group = KEYS[1], KEYS[2], ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 -- A repeated call finds its delivery settled, and one that another worker has taken over is left to it.
-if holder_of(runs, stream, ARGV[4], ARGV[3]) ~= ARGV[5] then
+if holder_of(runs, stream, group, receipt) ~= ARGV[6] then
   return 'gone'
 end
-acknowledge(runs, stream, ARGV[4], ARGV[3])
+acknowledge(runs, stream, group, receipt)
 drop_progress(KEYS[3], generation)
-if superseded(runs, generation, stream, ARGV[3]) then
+if superseded(runs, generation, prefix, receipt) then
   return 'superseded'
 end
 local state = redis.call('HGET', runs, 'state')
@@ -18,14 +18,14 @@ if ended(state, generation) then
   return 'gone'
 end
 if state == 'cancelled' then
-  conclude_cancelled(runs, KEYS[4], ARGV[1], ARGV[7])
+  conclude_cancelled(runs, KEYS[4], ARGV[2], ARGV[8])
   return 'cancelled'
 end
-local message = message_from(9)
+local message = message_from(10)
 message[#message + 1] = 'generation'
 message[#message + 1] = generation
-local id = redis.call('XADD', stream, '*', unpack(message))
-redis.call('HSET', runs, 'state', 'queued', 'known', ARGV[6], 'stream_id', id)
+enqueue(prefix, runs, message)
+redis.call('HSET', runs, 'known', ARGV[7])
 redis.call('HDEL', runs, 'worker', 'started_at')
-publish(KEYS[4], ARGV[8])
+publish(KEYS[4], ARGV[9])
 return 'queued'

@@ -1,9 +1,9 @@
 -- promote: parked messages that are due go to the stream. Those whose key has ended or was scheduled anew are dropped.
--- KEYS queue stream
+-- KEYS queue
 -- ARGV prefix now limit
 -- returns {how many moved, when the next is due or false}
 
-local queue, stream, prefix = KEYS[1], KEYS[2], ARGV[1]
+local queue, prefix = KEYS[1], ARGV[1]
 
 local function is_current(runs, message)
   local generation = tonumber(field(message, 'generation') or '') or 0
@@ -19,8 +19,7 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', ARGV[2], 'LIMIT'
   local parked, runs = prefix .. ':' .. key, prefix .. ':runs:' .. key
   local message = redis.call('HGETALL', parked)
   if #message > 0 and is_current(runs, message) then
-    local id = redis.call('XADD', stream, '*', unpack(message))
-    redis.call('HSET', runs, 'state', 'queued', 'stream_id', id)
+    enqueue(prefix, runs, message)
     redis.call('PUBLISH', prefix .. ':state:' .. key, state_event(key, 'queued', 'when', field(message, 'when') or ''))
     moved = moved + 1
   end

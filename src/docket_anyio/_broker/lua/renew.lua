@@ -1,16 +1,17 @@
 -- renew: a worker renews the leases that it still holds.
 -- KEYS stream runs...
--- ARGV group worker receipts_and_generations...
+-- ARGV prefix group worker receipts_and_generations...
 -- returns the receipts whose lease it has lost
 
-local stream, group, worker = KEYS[1], ARGV[1], ARGV[2]
-if redis.pcall('XPENDING', stream, group).err then
+local prefix, group, worker = ARGV[1], ARGV[2], ARGV[3]
+if redis.pcall('XPENDING', KEYS[1], group).err then
   -- No such group: everything was flushed, so nobody else can have the deliveries either.
   return {}
 end
 local lost = {}
 for index = 2, #KEYS do
-  local runs, receipt, generation = KEYS[index], ARGV[2 * index - 1], ARGV[2 * index]
+  local runs, receipt, generation = KEYS[index], ARGV[2 * index], ARGV[2 * index + 1]
+  local stream = stream_with(prefix, receipt)
   local holder = holder_of(runs, stream, group, receipt)
   if holder == worker then
     redis.call('XCLAIM', stream, group, worker, 0, receipt, 'IDLE', 0, 'JUSTID')

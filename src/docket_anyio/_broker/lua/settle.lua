@@ -7,7 +7,7 @@
 local runs, generation, receipt, seconds = KEYS[1], ARGV[2], ARGV[3], tonumber(ARGV[7])
 local woken = woken_place(runs)
 local held = acknowledge(runs, KEYS[4], ARGV[4], receipt)
-if superseded(runs, generation, KEYS[4], receipt ~= '' and held and receipt) then
+if superseded(runs, generation, ARGV[1], receipt ~= '' and held and receipt) then
   if held then
     drop_progress(KEYS[2], generation)
     if ARGV[12] ~= '1' then

@@ -11,7 +11,7 @@ local holder = holder_of(runs, stream, group, receipt, worker)
 if holder and holder ~= worker then
   return 'gone'
 end
-if superseded(runs, generation, stream, receipt ~= '' and holder and receipt) then
+if superseded(runs, generation, ARGV[1], receipt ~= '' and holder and receipt) then
   acknowledge(runs, stream, group, receipt)
   -- Of a worker that has begun the run before and died.
   drop_progress(KEYS[2], generation)

@@ -53,7 +53,7 @@ if ended(record[1], generation) or not acknowledge(runs, stream, ARGV[5], receip
 end
 
 local message = entry[2]
-set_field(message, 'generation', tostring(count_generation(runs)))
+set_field(message, 'generation', tostring(count_generation(runs, message)))
 local id = redis.call('XADD', limit.waiters, '*', unpack(message))
 redis.call('HSET', runs, 'state', 'scheduled', 'waiter_stream', limit.waiters, 'waiter_entry_id', id,
   'function', field(message, 'function'), 'args', field(message, 'args'), 'kwargs', field(message, 'kwargs'))
@@ -61,7 +61,7 @@ redis.call('HDEL', runs, 'stream_id', 'worker', 'started_at', 'woken')
 drop_progress(KEYS[4], generation)
 publish(KEYS[5], ARGV[12])
 begin_anew(KEYS[6])
-local keys = { runs = KEYS[6], parked = KEYS[7], queue = KEYS[8], stream = stream, wake = KEYS[9] }
+local keys = { prefix = prefix, runs = KEYS[6], parked = KEYS[7], queue = KEYS[8], wake = KEYS[9] }
 place(keys, safeguard_of(key), ARGV[13], false, message_from(14))
 -- Where others were to go first although there is room, their time is now.
 wake(limit, max)
