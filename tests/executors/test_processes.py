@@ -385,3 +385,19 @@ def test_a_main_program_can_be_where_bodies_are(tmp_path: Path, backend: str) ->
         [sys.executable, script], check=False, capture_output=True, text=True, env=environment, timeout=50
     )
     assert (done.stdout, done.stderr) == ("(2, 'red')\nfound red\n", "")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "asyncio+uvloop", "trio"])
+def test_processes_and_all_they_have_started_die_with_their_worker(tmp_path: Path, backend: str) -> None:
+    command = [sys.executable, "-m", "tests.executors.pool_program", str(tmp_path), backend]
+    with subprocess.Popen(command, cwd=ROOT) as program:
+        try:
+            wait_until((tmp_path / "ready").exists, "processes that are busy", seconds=40)
+        finally:
+            program.kill()
+    killed = time.monotonic()
+    (tmp_path / "ready").unlink()
+    pids = [int(each) for path in tmp_path.iterdir() for each in path.read_text().split()]
+    assert len(pids) >= 8
+    wait_until(lambda: all(map(is_gone, pids)), "the end of all processes")
+    assert time.monotonic() - killed < 1.0

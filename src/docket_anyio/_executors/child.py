@@ -46,6 +46,7 @@ from docket_anyio._executors.frames import (
     Stopped,
 )
 from docket_anyio._executors.inline import run_inline
+from docket_anyio._executors.lifeline import hold_on
 from docket_anyio._executors.pickling import dump_error, set_variables
 from docket_anyio._executors.remote import connected
 from docket_anyio._executors.stopping import BodyStopped, StopSign, going_by
@@ -300,7 +301,9 @@ def _ignore(*_: object) -> None:
 
 def main(settings: str) -> None:
     """Serve the worker whose child this is."""
-    backend, options, at_most = json.loads(settings)
+    backend, options, at_most, line = json.loads(settings)
+    if line is not None:
+        hold_on(line)
     wire = Wire.take_over(at_most)
     # A handler, and not SIG_IGN, which programs that a body starts would inherit.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -49,6 +49,7 @@ from docket_anyio._executors.frames import (
     decode_header,
     encode,
 )
+from docket_anyio._executors.lifeline import lifeline
 from docket_anyio._executors.pickling import dump_error, dump_variables, levels
 from docket_anyio._executors.relaying import handle_record, print_output
 from docket_anyio._executors.spawning import kill, spawn
@@ -109,8 +110,12 @@ class ChildProcess:
 
     async def tend(self) -> None:
         """Start it, listen to it, and reap it and all that it has started. Nothing of it is left afterwards."""
+        with lifeline() as line:
+            await self._tend(line)
+
+    async def _tend(self, line: int | None) -> None:
         try:
-            self._process = await spawn(self._at_most)
+            self._process = await spawn(self._at_most, line)
             async with create_task_group() as group:
                 group.start_soon(self._watch, self._process, group)
                 group.start_soon(self._leave)

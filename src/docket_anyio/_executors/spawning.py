@@ -19,20 +19,26 @@ _BOOT: Final = (
 )
 
 
-async def spawn(at_most: int) -> Process:
+async def spawn(at_most: int, line: int | None) -> Process:
     """Start an interpreter that imports from where this one does, and has an event loop like this one's.
 
-    It inherits standard error, the environment and the working folder, and no other open file. It leads a process group
-    of its own, of which all that it starts is a part.
+    It inherits standard error, the environment, the working folder and its lifeline, and no other open file. It leads a
+    process group of its own, of which all that it starts is a part.
 
     Args:
         at_most: How many bytes a frame may have.
+        line: The lifeline that it is given.
 
     Raises:
         OSError: It cannot be started.
     """
-    command = [sys.executable, "-c", _BOOT, json.dumps([*map(str, sys.path)]), json.dumps([*_event_loop(), at_most])]
-    return await open_process(command, stderr=None, start_new_session=os.name == "posix")
+    settings = json.dumps([*_event_loop(), at_most, line])
+    return await open_process(
+        [sys.executable, "-c", _BOOT, json.dumps([*map(str, sys.path)]), settings],
+        stderr=None,
+        start_new_session=os.name == "posix",
+        pass_fds=() if line is None else (line,),
+    )
 
 
 def kill(process: Process) -> None:
