@@ -92,11 +92,15 @@ def progress_elsewhere(progress: ExecutionProgress, export: Export) -> Execution
     return there
 
 
-def execution_elsewhere(execution: Execution[Any], export: Export) -> object:
-    """Return what becomes a handle on a run in another process: what needs Redis cannot be had of it there."""
+def execution_elsewhere(execution: Execution[Any], progress: ExecutionProgress) -> object:
+    """Return what becomes a handle on a run in another process: what needs Redis cannot be had of it there.
+
+    Args:
+        execution: The run.
+        progress: What stands for its progress there.
+    """
     names = "function args kwargs key when attempt redelivered function_name generation message_id expires state"
     fields = {name: getattr(execution, name) for name in names.split()}
-    progress = progress_elsewhere(execution.progress, export)
     return _Sent({**fields, "docket": _nothing_of(execution.docket), "progress": progress})
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from attrs import evolve, field, frozen
 
 from docket_anyio._client.current import current_execution
-from docket_anyio._client.elsewhere import progress_elsewhere
 from docket_anyio._client.progress import ExecutionProgress
-from docket_anyio._executors.remote import Export
 from docket_anyio._injection.marker import OfOneRun
 from docket_anyio.exceptions import NotOpen
 
@@ -85,9 +84,13 @@ class Progress(OfOneRun["Progress"]):
         """
         await self._of_run.sync()
 
-    def elsewhere(self, export: Export) -> Progress:
-        """Return what stands for it in another process. Not for users."""
-        return evolve(self, run=progress_elsewhere(self._of_run, export))
+    def elsewhere(self, there: Callable[[ExecutionProgress], ExecutionProgress]) -> Progress:
+        """Return what stands for it in another process. Not for users.
+
+        Args:
+            there: Returns what stands there for the progress of a run.
+        """
+        return evolve(self, run=there(self._of_run))
 
     @property
     def _of_run(self) -> ExecutionProgress:
