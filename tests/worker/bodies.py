@@ -36,7 +36,7 @@ class Notes:
 
     async def wait(self, what: str) -> None:
         with anyio.fail_after(PATIENCE):
-            while not (self.folder / what).exists():
+            while not (self.folder / what).exists():  # noqa: ASYNC110 - a file has no event
                 await anyio.sleep(PAUSE)
 
 
@@ -56,8 +56,8 @@ def in_the_event_loop(timeout: timedelta, notes: Notes) -> Callable[[Manner], An
         if manner == "stray":
             raise await a_cancellation_of_the_past()
         try:
-            with anyio.fail_after(PATIENCE, shield=manner in ("finish", "dawdle")):
-                while not (
+            with anyio.fail_after(PATIENCE, shield=manner in {"finish", "dawdle"}):
+                while not (  # noqa: ASYNC110 - nor has this
                     (manner == "finish" and execution.cancel_requested)
                     or (manner == "dawdle" and asked_twice(execution, notes))
                 ):

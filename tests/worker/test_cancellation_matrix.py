@@ -49,14 +49,16 @@ async def test_there_is_one_outcome(docket: Docket, cell: Cell, kind: str, tmp_p
     body = KINDS[kind](SOON if "timeout" in cell.causes else NEVER, notes)
     await docket.add(body, key="one")(cell.manner)
     with anyio.fail_after(PATIENCE):
-        async with Worker(docket, grace=timedelta(0), instruments=[recorder]) as worker:
-            async with anyio.create_task_group() as group:
-                await group.start(worker.run_forever)
-                await notes.wait("started")
-                await bring_about(cell, docket, worker, group.cancel_scope, notes)
-                with anyio.CancelScope(shield=True):
-                    await recorder.settled.wait()
-                worker.stop()
+        async with (
+            Worker(docket, grace=timedelta(0), instruments=[recorder]) as worker,
+            anyio.create_task_group() as group,
+        ):
+            await group.start(worker.run_forever)
+            await notes.wait("started")
+            await bring_about(cell, docket, worker, group.cancel_scope, notes)
+            with anyio.move_on_after(PATIENCE, shield=True):
+                await recorder.settled.wait()
+            worker.stop()
     ((outcome, settlement),) = recorder.told
     assert (type(outcome), type(settlement)) == (cell.outcome, cell.settlement)
     if cell.error is not None:

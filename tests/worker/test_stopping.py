@@ -468,11 +468,8 @@ async def test_a_native_cancellation_and_a_scope_at_once(docket: Docket, anyio_b
 @pytest.mark.parametrize("where", ["async", "thread"])
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 async def test_what_ends_the_program_ends_the_worker_and_is_no_result(
-    docket: Docket, anyio_backend_name: str, kind: type[BaseException], where: str
+    docket: Docket, kind: type[BaseException], where: str
 ) -> None:
-    if anyio_backend_name == "asyncio":
-        pytest.skip("asyncio lets it out of its loop past everybody: see below")
-
     async def body(retry: Retry = Retry(attempts=3)) -> None:
         raise kind(3)
 
