@@ -211,6 +211,7 @@ async def hand_back(broker: Broker, delivery: Delivery) -> None:
 async def wait_for_a_slot(broker: Broker, delivery: Delivery) -> None:
     await park(broker, delivery)
     assert await state_of(broker) is ExecutionState.SCHEDULED
+    assert await noted(broker) is delivery.message.priority
     await wake(broker)
 
 
@@ -223,6 +224,7 @@ async def test_it_stays_with_the_task(
 ) -> None:
     delivery = await running(broker, evolve(MESSAGE, priority=priority))
     await step(broker, delivery)
+    assert await noted(broker) is priority
     found = await claim(broker)
     assert found.receipt != delivery.receipt
     assert found.message.priority is priority
@@ -307,6 +309,8 @@ async def test_who_replaces_it_says_anew_how_urgent_it_is(broker: Broker, priori
     await add(broker, priority, KEY)
     await broker.queue.schedule(evolve(MESSAGE, priority=then), due=True, replace=True)
     assert len(await entries(broker)) == 1
+    assert ("anyio:priority" in await record(broker)) == (then is not Priority.NORMAL)
+    assert await noted(broker) is then
     assert (await running_of(broker)).message.priority is then
 
 
@@ -336,6 +340,11 @@ async def test_what_waits_tells_which_is_newer_where_the_record_is_gone(
 async def test_a_key_is_taken_whatever_its_priority(broker: Broker, priority: Priority, then: Priority) -> None:
     await add(broker, priority, KEY)
     assert await broker.queue.schedule(evolve(MESSAGE, priority=then), due=True) is Refusal.TAKEN
+
+
+async def noted(broker: Broker) -> Priority | None:
+    found = await broker.records.read(KEY)
+    return None if found is None else found.priority
 
 
 async def running_of(broker: Broker) -> Delivery:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 
 async def greet(name: str) -> str:
     return f"Hello, {name}"
@@ -11,10 +13,11 @@ async def shout(text: str) -> str:
     return text.upper()
 
 
-def not_async() -> None: ...
+def letters(word: str) -> Iterator[str]:
+    yield from word
 
 
 tasks = [greet, shout]
 with_a_number = [greet, 5]
-with_a_plain_function = [not_async]
+with_a_generator = [letters]
 no_collection = 5

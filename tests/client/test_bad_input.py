@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from docket_anyio import Cron, Docket, Execution, ExecutionCancelled, Perpetual, Retry, Timeout, Worker
+from docket_anyio import Cron, Docket, Execution, ExecutionCancelled, Perpetual, Retry, Timeout, Worker, WorkerThread
 from docket_anyio.exceptions import (
     DocketError,
     DuplicateTask,
@@ -130,7 +131,23 @@ async def test_a_time_without_a_zone(docket: Docket) -> None:
 # --- tasks --------------------------------------------------------------------------------------------------------
 
 
-def plain(to: str) -> None: ...
+def several(to: str) -> Iterator[str]:
+    yield to
+
+
+async def several_later(to: str) -> AsyncIterator[str]:
+    yield to
+
+
+@functools.wraps(send)
+def forgot_to_await(to: str) -> object:
+    return send(to)
+
+
+async def in_which_thread(to: str, thread: WorkerThread = WorkerThread()) -> None: ...
+
+
+def in_two_threads(a: WorkerThread = WorkerThread(), b: WorkerThread = WorkerThread()) -> None: ...
 
 
 class NoName:
@@ -143,8 +160,12 @@ async def two_retries(a: Retry = Retry(attempts=2), b: Retry = Retry(attempts=3)
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (plain, "task 'plain' is <function plain.*>, which is not an async def"),
-        (len, "task 'len' is <built-in function len>, which is not an async def"),
+        (several, "task 'several' is <function several.*>, which is a generator function"),
+        (several_later, "task 'several_later' is <function several_later.*>, which is a generator function"),
+        (forgot_to_await, "which is a def around an async def"),
+        (int, "task 'int' is <class 'int'>, which is not a function"),
+        (in_which_thread, "task 'in_which_thread': 'thread' asks for a WorkerThread, and the task is an async def"),
+        (in_two_threads, "Only one WorkerThread dependency is allowed, and task 'in_two_threads' has more than one"),
         (NoName(), r"has no name; register it with names=\[\.\.\.\]"),
         (two_retries, "Only one Retry dependency is allowed, and task 'two_retries' has more than one: Retry at "),
     ],
@@ -170,7 +191,7 @@ async def test_a_function_that_cannot_be_a_task(docket: Docket, function: Any, w
         ),
         ("tests.client.collections_of_tasks:no_collection", "is 5, not a collection of functions"),
         ("tests.client.collections_of_tasks:with_a_number", "holds 5, which is not a function"),
-        ("tests.client.collections_of_tasks:with_a_plain_function", "which is not an async def"),
+        ("tests.client.collections_of_tasks:with_a_generator", "which is a generator function"),
     ],
 )
 async def test_a_collection_that_is_none(docket: Docket, path: str, words: str) -> None:

@@ -395,17 +395,18 @@ async def test_a_native_cancellation_and_a_scope_at_once(docket: Docket, anyio_b
 # --- what ends every program --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("where", ["async", "thread"])
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 async def test_what_ends_the_program_ends_the_worker_and_is_no_result(
-    docket: Docket, anyio_backend_name: str, kind: type[BaseException]
+    docket: Docket, kind: type[BaseException], where: str
 ) -> None:
-    if anyio_backend_name == "asyncio":
-        pytest.skip("asyncio lets it out of its loop past everybody: see below")
-
     async def body(retry: Retry = Retry(attempts=3)) -> None:
         raise kind(3)
 
-    execution = await docket.add(body, key="one")()
+    def thread_body(retry: Retry = Retry(attempts=3)) -> None:
+        raise kind(3)
+
+    execution = await docket.add(body if where == "async" else thread_body, key="one")()
     async with Worker(docket) as worker:
         with pytest.raises(kind):
             await worker.run_forever()
@@ -420,7 +421,7 @@ PROGRAM = """
 import sys, anyio
 from docket_anyio import Docket, Worker
 
-async def body():
+{def} body():
     print("ran", flush=True)
     raise {SystemExit=}[sys.argv[3]](3)
 
@@ -434,16 +435,18 @@ anyio.run(main, backend=sys.argv[4], backend_options=eval(sys.argv[5]))
 """.replace("{SystemExit=}", '{"exit": SystemExit, "interrupt": KeyboardInterrupt}')
 
 
+@pytest.mark.parametrize("function", ["async def", "def"])
 @pytest.mark.parametrize(("kind", "code"), [("exit", 3), ("interrupt", -2)])
 async def test_what_ends_the_program_ends_the_process(
-    anyio_backend: tuple[str, dict[str, Any]], store: Store, kind: str, code: int
+    anyio_backend: tuple[str, dict[str, Any]], store: Store, kind: str, code: int, function: str
 ) -> None:
     if store.kind == "memory":
         pytest.skip("memory:// ends with the process")
     name, options = anyio_backend
+    program = PROGRAM.replace("{def}", function)
     with anyio.fail_after(20):
         run = await anyio.run_process(
-            [sys.executable, "-c", PROGRAM, store.url, store.docket_name, kind, name, repr(options)],
+            [sys.executable, "-c", program, store.url, store.docket_name, kind, name, repr(options)],
             check=False,
             stderr=subprocess.STDOUT,
         )

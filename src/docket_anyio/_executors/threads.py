@@ -35,8 +35,12 @@ class Threads:
         Raises:
             InvalidTask: It returned a coroutine, which nobody there awaits.
         """
-        result = await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._limiter)
-        if inspect.iscoroutine(result):
-            result.close()
-            raise InvalidTask(f"{function!r} has returned a coroutine instead of being one: write it as an async def")
-        return result
+        return await to_thread.run_sync(partial(_call, function, args, kwargs), limiter=self._limiter)
+
+
+def _call(function: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
+    result = function(*args, **kwargs)
+    if inspect.iscoroutine(result):
+        result.close()
+        raise InvalidTask(f"{function!r} has returned a coroutine instead of being one: write it as an async def")
+    return result

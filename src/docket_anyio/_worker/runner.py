@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final, assert_never
 
@@ -67,6 +68,7 @@ class Runner:
     _gate: Gate
     _supervisor: Supervisor
     _instruments: Instruments
+    _end_program: Callable[[BaseException], None]
 
     async def run(self, run: RunScope) -> None:
         """Start a delivery, run its body, and settle it."""
@@ -101,6 +103,9 @@ class Runner:
             if is_last and answer is Answer.SUPERSEDED:
                 await self._supervisor.until_done("stopping keys", lambda: self._drop_waiting(delivery.message.key))
             self._tell(delivery, outcome, settlement, duration, answer)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Not out of this task: asyncio would let it out of its loop from here, past everybody who has to clean up.
+            self._end_program(error)
         finally:
             self._runs.remove(run)
             self._instruments.run_left(delivery)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -70,6 +71,7 @@ class Session:
     _ended: Event = field(factory=Event, init=False)
     _shield: CancelScope = field(factory=lambda: CancelScope(shield=True), init=False)
     _grace: CancelScope = field(factory=CancelScope, init=False)
+    _ended_by: BaseException | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         settings, docket = self._settings, self._docket
@@ -103,6 +105,8 @@ class Session:
                 task_status.started()  # stopped before that: for who started it this is no failure
         finally:
             self._ended.set()
+        if self._ended_by is not None:
+            raise self._ended_by
 
     def stop(self, grace: timedelta) -> None:
         """Claim nothing more, and cancel what still runs after ``grace``. A later call can only shorten it."""
@@ -195,6 +199,7 @@ class Session:
             gate,
             self._supervisor,
             self._instruments,
+            partial(self._end_program, running),
         )
         consumer = Consumer(self._broker, self._settings, self._runs, runner, running, gate)
         # Nobody but this process can reach memory://, and our own dockets wake the promoter.
@@ -214,6 +219,12 @@ class Session:
             services.insert(0, ("adding automatic tasks", Seeder(self._docket, self._broker).run))
         for name, service in services:
             await intake.start(self._supervisor.keep_running, name, service)
+
+    def _end_program(self, running: TaskGroup, error: BaseException) -> None:
+        # Whoever runs the worker is to raise it, in a task of their own.
+        self._ended_by = error
+        self.stop(timedelta(0))
+        running.cancel_scope.cancel("the program ends")
 
     async def _stop_when_empty(self) -> None:
         watch = EmptyDocket(self._broker, self._runs, self._settings.minimum_check_interval)

@@ -13,6 +13,7 @@ from attrs import Attribute, field, frozen
 from docket_anyio._client.registry import TaskFunction, load
 from docket_anyio._client.standard import default_fallback_task
 from docket_anyio._injection.library import Dependency
+from docket_anyio._injection.marker import ExecutorRole
 from docket_anyio._injection.plan import Placed
 from docket_anyio._model.settings import check_at_least, check_not_negative, check_positive
 from docket_anyio.exceptions import InvalidDependency, InvalidSetting
@@ -54,6 +55,10 @@ def _placed(given: Mapping[str, Any] | Sequence[Any] | str | None) -> Sequence[P
         if not isinstance(each, Dependency):
             raise InvalidDependency(
                 f"the worker's dependency {name!r} is {each!r}; give it Depends(function), Retry(...) or the like"
+            )
+        if isinstance(each, ExecutorRole):
+            raise InvalidDependency(
+                f"the worker's dependency {name!r} is {each!r}, which belongs in the signature of a task"
             )
     return named
 

@@ -157,7 +157,8 @@ class Worker:
         """Run tasks until stopped.
 
         Cancelling it stops it: what runs has its grace to end, then is cancelled and goes back into the queue, and the
-        cancellation goes on.
+        cancellation goes on. A plain function in a thread cannot be made to end: it is waited for however long it
+        takes, and its lease is renewed until then.
 
         Args:
             task_status: Told once the worker can claim.
@@ -225,6 +226,7 @@ class Worker:
         *,
         until_finished: bool = False,
         tasks: Sequence[str] = ("docket_anyio.tasks:standard_tasks",),
+        instruments: Sequence[Instrument] = (),
         **options: Unpack[WorkerOptions],
     ) -> None:
         """Open a docket and a worker, and run it in a process of its own.
@@ -237,6 +239,7 @@ class Worker:
             name: See ``Worker``.
             until_finished: Return once the docket is empty.
             tasks: Collections of tasks to register, each ``module:name``.
+            instruments: See ``Worker``.
             options: See ``Worker``.
 
         Raises:
@@ -249,7 +252,7 @@ class Worker:
         docket = Docket(docket_name, url)
         for path in tasks:
             docket.register_collection(path)
-        worker = cls(docket, name, **options)
+        worker = cls(docket, name, instruments=instruments, **options)
         with unwrapped():
             async with docket, worker, create_task_group() as signals:
                 await signals.start(stop_on_signals, worker.stop)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from docket_anyio._client.registry import load
+from docket_anyio._worker.session import WINDING_UP
 from docket_anyio._worker.settings import WorkerOptions
 from docket_anyio._worker.worker import Worker
 from docket_anyio.cli.backends import ASYNCIO, BACKENDS, Backend, parse_backend, run_on
 from docket_anyio.cli.complaints import complain, complaints
 from docket_anyio.cli.durations import parse_duration, parse_positive_duration
+from docket_anyio.cli.last_resort import LastResort
 from docket_anyio.cli.logs import LEVELS, parse_level, set_up_logging
 from docket_anyio.cli.options import flag, option, parse_count
 from docket_anyio.exceptions import InvalidTask
@@ -125,7 +127,7 @@ def run(
 
     The first SIGTERM or SIGINT (Ctrl-C) drains it: it takes nothing new, and what runs may go on for the grace. The
     second cancels what is left, which goes back into the queue. Either way the exit code is 0. It is 2 if an option is
-    wrong, and 1 if Redis cannot be used.
+    wrong, and 1 if Redis cannot be used, or if a thread has to be left running at the end.
 
     A DURATION is a number of seconds, or one with a unit (250ms, 0.5s, 5m, 2h), or mm:ss, or hh:mm:ss.
 
@@ -144,9 +146,10 @@ def run(
         "grace": grace,
     }
     paths = tasks or [_STANDARD_TASKS]
-    with complaints():
+    with complaints(), LastResort(grace + timedelta(seconds=WINDING_UP)) as last_resort:
         _import(paths)
-        run_on(backend, partial(Worker.run, docket, url, name, until_finished=until_finished, tasks=paths, **options))
+        main = partial(Worker.run, docket, url, name, until_finished=until_finished, tasks=paths, **options)
+        run_on(backend, partial(main, instruments=[last_resort]))
 
 
 def _import(paths: list[str]) -> None:
