@@ -16,12 +16,20 @@ import anyio
 from anyio import from_thread
 from attrs import frozen
 
-from docket_anyio import CancelReason, CurrentExecution, Execution, Timeout, WorkerThread, check_cancelled
+from docket_anyio import (
+    CancelReason,
+    CurrentExecution,
+    Execution,
+    Timeout,
+    WorkerProcess,
+    WorkerThread,
+    check_cancelled,
+)
 
 Manner: TypeAlias = Literal["obey", "finish", "fail", "stray", "dawdle"]
 
 # Nothing waits as long as this, unless something is broken.
-PATIENCE: Final = 10.0
+PATIENCE: Final = 20.0
 PAUSE: Final = 0.002
 
 
@@ -48,27 +56,50 @@ def asked_twice(execution: Execution[Any], notes: Notes) -> bool:
     return stop is not None and stop.reason is CancelReason.USER
 
 
+async def behave(manner: Manner, execution: Execution[Any], notes: Notes) -> str:
+    notes.tell("started")
+    if manner == "stray":
+        raise await a_cancellation_of_the_past()
+    try:
+        with anyio.fail_after(PATIENCE, shield=manner in {"finish", "dawdle"}):
+            while not (  # noqa: ASYNC110 - nor has this
+                (manner == "finish" and execution.cancel_requested)
+                or (manner == "dawdle" and asked_twice(execution, notes))
+            ):
+                await anyio.sleep(PAUSE)
+    except anyio.get_cancelled_exc_class():
+        if manner == "fail":
+            raise ValueError("could not clean up") from None
+        raise
+    if manner == "dawdle":
+        await anyio.lowlevel.checkpoint()
+    return "finished"
+
+
+def behave_in_a_thread(manner: Manner, execution: Execution[Any], notes: Notes) -> str:
+    notes.tell("started")
+    if manner == "stray":
+        raise from_thread.run(a_cancellation_of_the_past)
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while time.monotonic() < deadline:
+            if manner == "finish" and execution.cancel_requested:
+                return "finished"
+            if manner in {"obey", "fail"} or (manner == "dawdle" and asked_twice(execution, notes)):
+                check_cancelled()
+            time.sleep(PAUSE)
+    except BaseException:
+        if manner == "fail":
+            raise ValueError("could not clean up") from None
+        raise
+    raise TimeoutError
+
+
 def in_the_event_loop(timeout: timedelta, notes: Notes) -> Callable[[Manner], Any]:
     async def body(
         manner: Manner, limit: Timeout = Timeout(timeout), execution: Execution[Any] = CurrentExecution()
     ) -> str:
-        notes.tell("started")
-        if manner == "stray":
-            raise await a_cancellation_of_the_past()
-        try:
-            with anyio.fail_after(PATIENCE, shield=manner in {"finish", "dawdle"}):
-                while not (  # noqa: ASYNC110 - nor has this
-                    (manner == "finish" and execution.cancel_requested)
-                    or (manner == "dawdle" and asked_twice(execution, notes))
-                ):
-                    await anyio.sleep(PAUSE)
-        except anyio.get_cancelled_exc_class():
-            if manner == "fail":
-                raise ValueError("could not clean up") from None
-            raise
-        if manner == "dawdle":
-            await anyio.lowlevel.checkpoint()
-        return "finished"
+        return await behave(manner, execution, notes)
 
     return body
 
@@ -80,22 +111,31 @@ def in_a_thread(timeout: timedelta, notes: Notes) -> Callable[[Manner], Any]:
         execution: Execution[Any] = CurrentExecution(),
         thread: WorkerThread = WorkerThread(),
     ) -> str:
-        notes.tell("started")
-        if manner == "stray":
-            raise from_thread.run(a_cancellation_of_the_past)
-        deadline = time.monotonic() + PATIENCE
-        try:
-            while time.monotonic() < deadline:
-                if manner == "finish" and execution.cancel_requested:
-                    return "finished"
-                if manner in ("obey", "fail") or (manner == "dawdle" and asked_twice(execution, notes)):
-                    check_cancelled()
-                time.sleep(PAUSE)
-        except BaseException:
-            if manner == "fail":
-                raise ValueError("could not clean up") from None
-            raise
-        raise TimeoutError
+        return behave_in_a_thread(manner, execution, notes)
+
+    return body
+
+
+def in_a_process(timeout: timedelta, notes: Notes) -> Callable[[Manner], Any]:
+    def body(
+        manner: Manner,
+        limit: Timeout = Timeout(timeout),
+        execution: Execution[Any] = CurrentExecution(),
+        process: WorkerProcess = WorkerProcess(),
+    ) -> str:
+        return behave_in_a_thread(manner, execution, notes)
+
+    return body
+
+
+def in_the_event_loop_of_a_process(timeout: timedelta, notes: Notes) -> Callable[[Manner], Any]:
+    async def body(
+        manner: Manner,
+        limit: Timeout = Timeout(timeout),
+        execution: Execution[Any] = CurrentExecution(),
+        process: WorkerProcess = WorkerProcess(),
+    ) -> str:
+        return await behave(manner, execution, notes)
 
     return body
 
@@ -116,4 +156,6 @@ async def a_cancellation_of_the_past() -> BaseException:
 KINDS: Final[dict[str, Callable[[timedelta, Notes], Callable[[Manner], Any]]]] = {
     "async": in_the_event_loop,
     "thread": in_a_thread,
+    "process sync": in_a_process,
+    "process async": in_the_event_loop_of_a_process,
 }

@@ -45,6 +45,8 @@ async def bring_about(cell: Cell, docket: Docket, worker: Worker, host: anyio.Ca
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 async def test_there_is_one_outcome(docket: Docket, cell: Cell, kind: str, tmp_path: Path) -> None:
+    if kind.startswith("process") and docket.url.startswith("redis"):
+        pytest.skip("where a docket is kept is nothing to a process")
     notes, recorder = Notes(tmp_path), Recorder()
     body = KINDS[kind](SOON if "timeout" in cell.causes else NEVER, notes)
     await docket.add(body, key="one")(cell.manner)

@@ -6,9 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
-from attrs import frozen
+from anyio import Event
+from attrs import define, field, frozen
 
 from docket_anyio._executors.stopping import StopSign
+
+
+@define(eq=False)
+class Nudge:
+    """Wakes who waits for something to change."""
+
+    _changed: Event = field(factory=Event, init=False)
+
+    def give(self) -> None:
+        """Say that something has changed."""
+        self._changed.set()
+        self._changed = Event()
+
+    async def wait(self) -> None:
+        """Wait until something changes."""
+        await self._changed.wait()
 
 
 @frozen(eq=False)
@@ -28,6 +45,7 @@ class ProcessCall:
         surroundings: Make what is entered around the body in its process; they have to be pickled.
         objects: What its handles call, by their numbers.
         began: Called once a process has been found for it.
+        nudge: To be given when there is another reason for it to stop.
     """
 
     task: str
@@ -42,3 +60,4 @@ class ProcessCall:
     surroundings: Sequence[Callable[[], AbstractContextManager[object]]] = ()
     objects: Sequence[object] = ()
     began: Callable[[], None] | None = None
+    nudge: Nudge = field(factory=Nudge)

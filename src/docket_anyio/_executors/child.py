@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import datetime
-from functools import partial
 from itertools import count
 from math import inf
 from pathlib import Path
@@ -50,6 +49,7 @@ from docket_anyio._executors.lifeline import hold_on
 from docket_anyio._executors.pickling import dump_error, set_variables
 from docket_anyio._executors.remote import connected
 from docket_anyio._executors.stopping import BodyStopped, StopSign, going_by
+from docket_anyio._executors.threads import Threads
 from docket_anyio._executors.wire import Wire, die
 from docket_anyio._model.codec import dump, load
 from docket_anyio._model.outcome import StopRequest
@@ -138,7 +138,7 @@ class _Child:
     _running: dict[int, _Running] = field(factory=dict[int, _Running], init=False)
     _waiting: dict[int, _Waiting] = field(factory=dict[int, _Waiting], init=False)
     _numbers: Any = field(factory=count, init=False)
-    _bodies: CapacityLimiter = field(factory=lambda: CapacityLimiter(1), init=False)
+    _threads: Threads = field(factory=Threads, init=False)
     _reader: CapacityLimiter = field(factory=lambda: CapacityLimiter(1), init=False)
 
     def read(self) -> None:
@@ -235,12 +235,7 @@ class _Child:
             function, args, kwargs = load(run.body, f"the body of task {run.task!r}")
             if run.is_async:
                 return await run_inline(function, args, kwargs)
-            return await run_inline(self._in_thread, (function, args, kwargs), {})
-
-    async def _in_thread(
-        self, function: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> object:
-        return await to_thread.run_sync(partial(_call, function, args, kwargs), limiter=self._bodies)
+            return await run_inline(self._threads.run, (function, args, kwargs), {})
 
 
 @frozen(eq=False)
@@ -255,14 +250,6 @@ class _Channel:
 
     def tell(self, target: int, method: str, arguments: tuple[object, ...]) -> None:
         self._child.tell(self._run, target, method, arguments)
-
-
-def _call(function: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
-    try:
-        return function(*args, **kwargs)
-    except StopIteration as error:
-        # No future and no coroutine can be left by it.
-        raise RuntimeError("the body raised StopIteration") from error
 
 
 def _raised(run: Run, error: Exception) -> Raised:

@@ -54,6 +54,7 @@ from docket_anyio._executors.pickling import dump_error, dump_variables, levels
 from docket_anyio._executors.relaying import handle_record, print_output
 from docket_anyio._executors.spawning import kill, spawn
 from docket_anyio._model.codec import dump, load
+from docket_anyio._model.outcome import StopRequest
 from docket_anyio.exceptions import CorruptMessage, PayloadTooLarge, TaskFailed, WorkerProcessDied
 
 # How long, in seconds, a process may take to read what it is sent: it does so in a thread of its own.
@@ -74,8 +75,23 @@ class _Talk:
     number: int
     call: ProcessCall
     context: Context = field(factory=copy_context, init=False)
-    done: Event = field(factory=Event, init=False)
     answer: Answer | None = field(default=None, init=False)
+    over: bool = field(default=False, init=False)
+
+    def end(self, answer: Answer | None) -> None:
+        """Let it be over, with an answer or, if the process has ended, without."""
+        self.answer, self.over = answer, True
+        self.call.nudge.give()
+
+    async def wait_over(self) -> None:  # noqa: ASYNC910 - sending was a checkpoint
+        """Wait until it is over."""
+        while not self.over:
+            await self.call.nudge.wait()
+
+    async def wait_over_or_told_anew(self, because: StopRequest | None) -> None:  # noqa: ASYNC910 - the same
+        """Wait until it is over, or there is another reason for the body to stop."""
+        while not self.over and self.call.sign.because == because:
+            await self.call.nudge.wait()
 
 
 @define(eq=False)
@@ -162,7 +178,7 @@ class ChildProcess:
         try:
             await self._begin(talk, body)
             try:
-                await talk.done.wait()
+                await talk.wait_over()
             except get_cancelled_exc_class():
                 await self._stop(talk)
                 if talk.answer is None or isinstance(talk.answer, Stopped):
@@ -202,13 +218,16 @@ class ChildProcess:
             ) from None
 
     async def _stop(self, talk: _Talk) -> None:
-        because = talk.call.sign.because
-        grace = talk.call.grace if because is None or because.grace is None else because.grace
         with CancelScope(shield=True):  # each wait in it is bounded
-            await self._send(Cancel(talk.number, because))
-            with move_on_after(grace.total_seconds()):
-                await talk.done.wait()
-            if not talk.done.is_set():
+            told_anew = True
+            while told_anew and not talk.over:
+                because = talk.call.sign.because
+                grace = talk.call.grace if because is None or because.grace is None else because.grace
+                await self._send(Cancel(talk.number, because))
+                with move_on_after(grace.total_seconds()) as patience:
+                    await talk.wait_over_or_told_anew(because)
+                told_anew = not patience.cancelled_caught
+            if not talk.over:
                 self.kill()
                 with move_on_after(REAPING):
                     await self.ended.wait()
@@ -265,8 +284,7 @@ class ChildProcess:
             case Returned() | Raised() | Stopped():
                 self.memory = frame.memory
                 if talk is not None and talk.number == frame.number:
-                    talk.answer = frame
-                    talk.done.set()
+                    talk.end(frame)
             case Log():
                 # Where the run has context variables that its log lines tell of, they tell the same of these.
                 context = Context() if talk is None else talk.context
@@ -317,7 +335,7 @@ class ChildProcess:
         self.ended.set()
         self._started.set()
         if self._talk is not None:
-            self._talk.done.set()
+            self._talk.end(None)
 
 
 def _call(objects: Sequence[object], call: Call) -> Any:

@@ -48,7 +48,7 @@ class Executors:
             limits: What bounds its body.
         """
         if isinstance(plan.executor, WorkerProcess):
-            return self._in_process(plan, plan.executor, sign, limits)
+            return self._in_process(run, plan, plan.executor, sign, limits)
         if plan.is_async:
             return plan.function
 
@@ -65,7 +65,7 @@ class Executors:
         await self.processes.wait_none()
 
     def _in_process(
-        self, plan: Plan, executor: WorkerProcess, sign: StopSign, limits: Sequence[RunPolicy]
+        self, run: RunScope, plan: Plan, executor: WorkerProcess, sign: StopSign, limits: Sequence[RunPolicy]
     ) -> Callable[..., Awaitable[object]]:
         def begin() -> None:
             for each in limits:
@@ -76,21 +76,24 @@ class Executors:
             sending, headers = Sending(), trace_headers()
             for each in limits:
                 each.scope.deadline = inf  # it does not run while it waits for a process
-            return await self.processes.call(
-                ProcessCall(
-                    plan.task,
-                    plan.function,
-                    args,
-                    {name: sending.value(value) for name, value in kwargs.items()},
-                    is_async=plan.is_async,
-                    sign=sign,
-                    grace=executor.grace,
-                    max_tasks=executor.max_tasks,
-                    max_memory=executor.max_memory,
-                    surroundings=[partial(within_trace, headers)] if headers else [],
-                    objects=sending.objects,
-                    began=begin,
-                )
+            body = ProcessCall(
+                plan.task,
+                plan.function,
+                args,
+                {name: sending.value(value) for name, value in kwargs.items()},
+                is_async=plan.is_async,
+                sign=sign,
+                grace=executor.grace,
+                max_tasks=executor.max_tasks,
+                max_memory=executor.max_memory,
+                surroundings=[partial(within_trace, headers)] if headers else [],
+                objects=sending.objects,
+                began=begin,
             )
+            run.on_stop = body.nudge.give
+            try:
+                return await self.processes.call(body)
+            finally:
+                run.on_stop = None
 
         return call
