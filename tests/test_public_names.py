@@ -13,14 +13,14 @@ NAMES = """
     ExecutionProgress ExecutionState ExecutionTasks ExponentialRetry LiteralOperator Logged Operator Perpetual
     Priority Progress ProgressEvent RateLimit Restore Retry RunningExecution Shared StateEvent StopRequest Strike
     StrikeInstruction StrikeList TaskArgument TaskCall TaskCollection TaskFunction TaskKey TaskLogger Timeout Worker
-    WorkerInfo WorkerThread __version__ check_cancelled compact_signature get_signature testing
+    WorkerInfo WorkerProcess WorkerThread __version__ check_cancelled compact_signature get_signature testing
 """.split()
 
 EXCEPTIONS = """
     AdmissionBlocked CircularDependency CleanupTimeout ConcurrencyBlocked CorruptMessage DocketError DuplicateTask
     ExecutionCancelled ExecutionExpired ExecutionGone InvalidArguments InvalidDependency InvalidKey InvalidSetting
     InvalidStrike InvalidTask InvalidTime InvalidURL NotHonoured NotOpen NotSerializable PayloadTooLarge RedisRefused
-    RedisUnavailable StrayCancellation TaskFailed TaskTimeout UnknownTask
+    RedisUnavailable StrayCancellation TaskFailed TaskTimeout UnknownTask WorkerProcessDied
 """.split()
 
 
@@ -57,8 +57,8 @@ def test_the_names_of_the_other_public_modules() -> None:
         ConcurrencyLimit Cooldown Cron CurrentDocket CurrentExecution CurrentWorker CycleError Debounce Dependency
         DependencyFunction Depends ExecutionTasks ExponentialRetry FailedDependency FailureHandler ForcedRetry Logged
         Middleware Perpetual Progress Provided Provider RateLimit Retry Runtime Shared SharedContext TaskArgument
-        TaskKey TaskLogger TaskOutcome Timeout WorkerThread _Depends _parameter_cache current_docket current_execution
-        current_worker format_duration get_annotation_dependencies get_dependency_parameters
+        TaskKey TaskLogger TaskOutcome Timeout WorkerProcess WorkerThread _Depends _parameter_cache current_docket
+        current_execution current_worker format_duration get_annotation_dependencies get_dependency_parameters
         get_single_dependency_of_type
         get_single_dependency_parameter_of_type resolved_dependencies validate_dependencies
     """

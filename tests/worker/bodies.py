@@ -69,7 +69,7 @@ async def behave(manner: Manner, execution: Execution[Any], notes: Notes) -> str
                 await anyio.sleep(PAUSE)
     except anyio.get_cancelled_exc_class():
         if manner == "fail":
-            raise ValueError("could not clean up") from None
+            raise ValueError("could not clean up") from None  # noqa: ASYNC104 - that is what it does
         raise
     if manner == "dawdle":
         await anyio.lowlevel.checkpoint()
@@ -90,7 +90,7 @@ def behave_in_a_thread(manner: Manner, execution: Execution[Any], notes: Notes) 
             time.sleep(PAUSE)
     except BaseException:
         if manner == "fail":
-            raise ValueError("could not clean up") from None
+            raise ValueError("could not clean up") from None  # noqa: ASYNC104 - that is what it does
         raise
     raise TimeoutError
 

@@ -196,7 +196,7 @@ class _Child:
             raise value
         return value
 
-    async def _run(self, run: Run, scope: CancelScope) -> None:
+    async def _run(self, run: Run, scope: CancelScope) -> None:  # noqa: ASYNC910 - private; bodies need not wait
         try:
             answer = await self._answer(run, scope)
         except SystemExit as left:
@@ -218,7 +218,7 @@ class _Child:
                 value = dump(await self._body(run, self._running[run.number]), f"the result of task {run.task!r}")
                 return Returned(run.number, _memory(), value)
         except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-            return _raised(run, error)
+            return _raised(run, error)  # noqa: ASYNC910 - the same
         return Stopped(run.number, _memory())
 
     async def _body(self, run: Run, running: _Running) -> object:

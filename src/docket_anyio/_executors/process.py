@@ -129,7 +129,7 @@ class ChildProcess:
         with lifeline() as line:
             await self._tend(line)
 
-    async def _tend(self, line: int | None) -> None:
+    async def _tend(self, line: int | None) -> None:  # noqa: ASYNC910 - starting a process is a checkpoint
         try:
             self._process = await spawn(self._at_most, line)
             async with create_task_group() as group:
@@ -140,7 +140,7 @@ class ChildProcess:
         except OSError as error:
             self._failure = error
         finally:
-            with move_on_after(REAPING, shield=True):
+            with move_on_after(REAPING, shield=True):  # noqa: ASYNC912 - bounded
                 if self._process is not None:
                     self.kill()
                     await self._process.aclose()
@@ -179,8 +179,8 @@ class ChildProcess:
             await self._begin(talk, body)
             try:
                 await talk.wait_over()
-            except get_cancelled_exc_class():
-                await self._stop(talk)
+            except get_cancelled_exc_class():  # noqa: ASYNC103 - what the body has returned all the same counts
+                await self._stop(talk)  # noqa: ASYNC102 - it has one
                 if talk.answer is None or isinstance(talk.answer, Stopped):
                     raise
             return self._result(talk)
@@ -217,8 +217,8 @@ class ChildProcess:
                 f"what task {call.task!r} is called with is too large for a process: {error}"
             ) from None
 
-    async def _stop(self, talk: _Talk) -> None:
-        with CancelScope(shield=True):  # each wait in it is bounded
+    async def _stop(self, talk: _Talk) -> None:  # noqa: ASYNC910 - the wait before it was a checkpoint
+        with CancelScope(shield=True):  # noqa: ASYNC912 - each wait in it is bounded
             told_anew = True
             while told_anew and not talk.over:
                 because = talk.call.sign.because
@@ -262,16 +262,16 @@ class ChildProcess:
         if patience.cancelled_caught:
             self._fail(TimeoutError("it does not read what it is sent"))
 
-    async def _listen(self, process: Process, group: TaskGroup) -> None:
+    async def _listen(self, process: Process, group: TaskGroup) -> None:  # noqa: ASYNC910 - private; it ends with the process
         if process.stdout is None:
-            return
+            return  # noqa: ASYNC910 - the same
         stream = BufferedByteReceiveStream(process.stdout)
         try:
             while True:
                 kind, length = decode_header(await stream.receive_exactly(HEADER.size), at_most=self._at_most)
                 self._take(decode(kind, await stream.receive_exactly(length)), group)
         except _GONE:
-            return
+            return  # noqa: ASYNC910 - the same
         except Exception as error:  # noqa: BLE001 - a log handler of the user's may raise anything
             self._fail(error)
 
