@@ -133,6 +133,15 @@ async def exit_program_async(code: int | str) -> None:
     sys.exit(code)
 
 
+async def exit_program_in_a_task(code: int) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(exit_program_async, code)
+
+
+async def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 def be_killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -171,6 +180,10 @@ def open_files() -> list[str]:
 def say(*words: str) -> None:
     print(*words)
     os.write(1, b"")  # goes to standard error, and does no harm
+
+
+def say_much(size: int) -> None:
+    print("x" * size)
 
 
 def log(name: str, level: int, line: str, *arguments: object, **extra: object) -> None:

@@ -165,6 +165,8 @@ async def test_a_body_that_ignores_everything_is_killed_at_its_grace(
         (bodies.exit_program_async, (0,), 0, None),
         (bodies.exit_program, ("in words",), 1, None),
         (bodies.be_killed, (), None, 9),
+        (bodies.exit_program_in_a_task, (1,), 1, None),
+        (bodies.interrupt, (), 1, None),
     ],
 )
 async def test_a_process_that_dies_fails_its_body_and_no_other(
@@ -200,6 +202,9 @@ async def test_what_is_too_large_is_refused_on_either_side(anyio_backend: object
             await pool.call(process_call(bodies.length, bytes(1 << 20)))
         with pytest.raises(PayloadTooLarge, match=r"the result of task 'large'"):
             await pool.call(process_call(bodies.large, 1 << 20))
+        with pytest.raises(PayloadTooLarge, match=r"what too_much\(\) returned"):
+            await pool.call(process_call(bodies.call, Handle(0), "too_much", objects=[Counting()]))
+        await pool.call(process_call(bodies.say_much, 1 << 21))
         assert await pool.call(process_call(bodies.length, bytes(1000))) == 1000
         assert await pool.call(process_call(bodies.pid)) == before
 
@@ -295,6 +300,9 @@ class Counting:
 
     async def fail(self, words: str) -> None:
         raise LookupError(words)
+
+    def too_much(self) -> bytes:
+        return bytes(1 << 20)
 
     def get_lock(self) -> threading.Lock:
         return threading.Lock()

@@ -141,6 +141,10 @@ def ask_redis(execution: Execution[Any] = CurrentExecution(), process: WorkerPro
     from_thread.run(execution.sync)
 
 
+def ask_docket(execution: Execution[Any] = CurrentExecution(), process: WorkerProcess = WorkerProcess()) -> None:
+    from_thread.run(execution.docket.cancel, "another")
+
+
 def twice(
     number: int, perpetual: Perpetual = Perpetual(every=timedelta(0)), process: WorkerProcess = WorkerProcess()
 ) -> int:

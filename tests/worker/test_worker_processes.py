@@ -162,6 +162,8 @@ async def test_what_is_cancelled_in_line_never_starts(docket: Docket, worker: Wo
 async def test_redis_cannot_be_had_there(docket: Docket, worker: Worker) -> None:
     with pytest.raises(NotOpen, match="a body in another process has no docket"):
         await result(docket, bodies.ask_redis)
+    with pytest.raises(NotOpen, match="open a Docket of its own"):
+        await result(docket, bodies.ask_docket)
 
 
 async def test_a_perpetual_task_can_say_what_comes_next(docket: Docket, worker: Worker) -> None:

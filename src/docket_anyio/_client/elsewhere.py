@@ -26,17 +26,15 @@ class _NoDocket:
     patience_with_workers: timedelta
 
     @property
-    def broker(self) -> NoReturn:
-        raise NotOpen(
-            "a body in another process has no docket: it can report by its Progress, or open a Docket of its own"
-        )
-
-    @property
     def registry(self) -> TaskRegistry:
         return TaskRegistry()
 
-    async def schedule(self, *_: object, **__: object) -> NoReturn:
-        raise self.broker
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)  # asked for by those who pickle or copy
+        raise NotOpen(
+            "a body in another process has no docket: it can report by its Progress, or open a Docket of its own"
+        )
 
 
 @frozen
@@ -104,7 +102,7 @@ def execution_elsewhere(execution: Execution[Any], progress: ExecutionProgress) 
     return _Sent({**fields, "docket": _nothing_of(execution.docket), "progress": progress})
 
 
-def _nothing_of(docket: Any) -> _NoDocket:
+def _nothing_of(docket: Any) -> Any:
     return _NoDocket(docket.max_payload_bytes, docket.patience_with_workers)
 
 

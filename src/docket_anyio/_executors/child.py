@@ -26,6 +26,7 @@ from anyio import (
     create_task_group,
     current_effective_deadline,
     from_thread,
+    get_cancelled_exc_class,
     to_thread,
 )
 from attrs import define, field, frozen
@@ -199,8 +200,10 @@ class _Child:
     async def _run(self, run: Run, scope: CancelScope) -> None:  # noqa: ASYNC910 - private; bodies need not wait
         try:
             answer = await self._answer(run, scope)
-        except SystemExit as left:
-            _exit(left)
+        except get_cancelled_exc_class():
+            raise  # told to leave
+        except BaseException as error:  # noqa: BLE001, ASYNC103 - it is to end programs, and this is one
+            _exit(error)
         finally:
             del self._running[run.number]
         with suppress(OSError, ValueError):
@@ -257,8 +260,10 @@ def _raised(run: Run, error: Exception) -> Raised:
     return Raised(run.number, _memory(), dump_error(error), words, "".join(traceback.format_exception(error)))
 
 
-def _exit(left: SystemExit) -> NoReturn:
-    code = left.code
+def _exit(error: BaseException) -> NoReturn:
+    code = error.code if isinstance(error, SystemExit) else 1
+    if not isinstance(error, SystemExit):
+        traceback.print_exception(error)
     if code is not None and not isinstance(code, int):
         sys.stderr.write(f"{code}\n")
         code = 1

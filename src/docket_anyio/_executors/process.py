@@ -137,7 +137,7 @@ class ChildProcess:
                 group.start_soon(self._leave)
                 await self._listen(self._process, group)
                 group.cancel_scope.cancel("the process has ended")
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - an event loop that can start no process says so in its own words
             self._failure = error
         finally:
             with move_on_after(REAPING, shield=True):  # noqa: ASYNC912 - bounded
@@ -257,7 +257,7 @@ class ChildProcess:
                 try:
                     if self._process is not None and self._process.stdin is not None:
                         await self._process.stdin.send(data)
-                except _GONE:
+                except (*_GONE, OSError, RuntimeError):  # uvloop has the last
                     return  # it has ended, which is seen elsewhere
         if patience.cancelled_caught:
             self._fail(TimeoutError("it does not read what it is sent"))
@@ -310,10 +310,12 @@ class ChildProcess:
         try:
             value = _call(objects, call)
             value = dump(await value if isawaitable(value) else value, f"what {call.method}() returned")
-            reply = Reply(number, value, failed=False)
+            await self._send(Reply(number, value, failed=False))
+        except FrameTooLarge as error:
+            refused = PayloadTooLarge(f"what {call.method}() returned is too large for a process: {error}")
+            await self._send(Reply(number, dump_error(refused), failed=True))
         except Exception as error:  # noqa: BLE001 - whatever it raises is for the body
-            reply = Reply(number, dump_error(error), failed=True)
-        await self._send(reply)
+            await self._send(Reply(number, dump_error(error), failed=True))
 
     async def _watch(self, process: Process, group: TaskGroup) -> None:
         await process.wait()

@@ -19,7 +19,7 @@ from docket_anyio._executors.frames import HEADER, Frame, FrameTooLarge, Log, Ou
 from docket_anyio._model.codec import dump
 from docket_anyio.exceptions import NotSerializable
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 16
 
 
 def die() -> NoReturn:
@@ -121,6 +121,9 @@ class _Stdout(io.RawIOBase):
 
     def writable(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        return 1  # for programs that are to write there: it is standard error
 
     def write(self, data: Any, /) -> int:
         view = memoryview(data).cast("B")
