@@ -8,8 +8,8 @@ import docket_anyio
 from docket_anyio import abc, dependencies, exceptions, instrumentation, tasks
 
 NAMES = """
-    Agenda Annotation CallArgument ConcurrencyLimit Cooldown Cron CurrentDocket CurrentExecution CurrentWorker
-    CycleError Debounce Depends Disposition Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress
+    Agenda Annotation CallArgument Cancellation ConcurrencyLimit Cooldown Cron CurrentDocket CurrentExecution
+    CurrentWorker CycleError Debounce Depends Disposition Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress
     ExecutionState ExecutionTasks ExponentialRetry LiteralOperator Logged Operator Perpetual Progress ProgressEvent
     RateLimit Restore Retry RunningExecution Shared StateEvent Strike StrikeInstruction StrikeList TaskArgument
     TaskCall TaskCollection TaskFunction TaskKey TaskLogger Timeout Worker WorkerInfo __version__ compact_signature

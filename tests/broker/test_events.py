@@ -109,9 +109,9 @@ async def test_running_again(broker: Broker) -> None:
 
 async def test_handing_back(broker: Broker) -> None:
     delivery = await running(broker)
-    back = await announced(broker, lambda: broker.queue.hand_back(delivery, "W"))
+    back = await announced(broker, lambda: broker.queue.hand_back(delivery, "W", NOW))
     assert back == [event("queued", when=AT_NOW)]
-    assert await announced(broker, lambda: broker.queue.hand_back(delivery, "W")) == []
+    assert await announced(broker, lambda: broker.queue.hand_back(delivery, "W", NOW)) == []
 
 
 async def test_cancelling_what_waits(broker: Broker) -> None:
@@ -140,7 +140,7 @@ async def test_a_cancelled_delivery_is_announced_when_it_is_dropped(broker: Brok
     drop = {
         "start": lambda: broker.queue.start(delivery, "W", NOW),
         "again": lambda: broker.queue.again(delivery, delivery.message, NOW, due=True),
-        "hand back": lambda: broker.queue.hand_back(delivery, "W"),
+        "hand back": lambda: broker.queue.hand_back(delivery, "W", NOW),
     }[what]
     assert await announced(broker, drop) == [event("cancelled", completed_at=AT_LATER)]
 

@@ -41,7 +41,7 @@ TRANSITIONS: dict[str, Transition] = {
     "again later": lambda broker, delivery: broker.queue.again(
         delivery, evolve(delivery.message, when=LATER), NOW, due=False
     ),
-    "hand back": lambda broker, delivery: broker.queue.hand_back(delivery, "W"),
+    "hand back": lambda broker, delivery: broker.queue.hand_back(delivery, "W", NOW),
 }
 ANSWERS = {
     "completed": (Answer.SETTLED, ExecutionState.COMPLETED),
@@ -154,7 +154,7 @@ async def test_a_delivery_that_another_worker_has_settled_is_not_started(broker:
 async def test_a_delivery_that_another_worker_handed_back_is_not_started(broker: Broker) -> None:
     delivery = await queued(broker)
     await take_over(broker, delivery, "W2")
-    await broker.queue.hand_back(delivery, "W2")
+    await broker.queue.hand_back(delivery, "W2", NOW)
     assert await broker.queue.start(delivery, "W", NOW) is Answer.GONE
     assert await state_of(broker) is ExecutionState.QUEUED
     assert await broker.queue.start(await claim(broker, "W"), "W", NOW) is Answer.STARTED
@@ -175,7 +175,7 @@ async def test_what_another_worker_runs_is_not_handed_back(broker: Broker) -> No
         if started:
             await broker.queue.start(delivery, "W2", NOW)
         before = await everything(broker)
-        assert await broker.queue.hand_back(delivery, "W") is Answer.GONE
+        assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.GONE
         assert await everything(broker) == before
     assert await broker.queue.settle(delivery, ENDINGS[Step.COMPLETE], NOW) is Answer.SETTLED
 
@@ -186,7 +186,7 @@ async def test_what_another_worker_runs_without_its_message_is_not_handed_back(b
     await broker.queue.start(delivery, "W2", NOW)
     await broker.redis.xdel(broker.keys.stream, delivery.receipt)
     await broker.queue.renew("W2", [delivery])
-    assert await broker.queue.hand_back(delivery, "W") is Answer.GONE
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.GONE
     assert await broker.queue.renew("W", [delivery]) == [delivery.receipt]
     assert await broker.queue.renew("W2", [delivery]) == []
 
@@ -222,10 +222,10 @@ async def test_a_repeated_call_does_not_end_the_next_run_where_generations_start
 
 async def test_a_repeated_hand_back_does_not_stop_the_run_that_it_led_to(broker: Broker) -> None:
     delivery = await running(broker)
-    await broker.queue.hand_back(delivery, "W")
+    await broker.queue.hand_back(delivery, "W", NOW)
     await broker.queue.start(await claim(broker, "W"), "W", NOW)
     before = await everything(broker)
-    assert await broker.queue.hand_back(delivery, "W") is Answer.GONE
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.GONE
     assert await everything(broker) == before
 
 

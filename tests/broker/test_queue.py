@@ -275,7 +275,7 @@ IN_HAND: dict[str, Callable[[Broker, Delivery], Awaitable[Answer]]] = {
     "start": lambda broker, delivery: broker.queue.start(delivery, "W", NOW),
     "settle": lambda broker, delivery: broker.queue.settle(delivery, ENDINGS[Step.STOP], NOW),
     "again": lambda broker, delivery: broker.queue.again(delivery, MESSAGE, NOW, due=True),
-    "hand_back": lambda broker, delivery: broker.queue.hand_back(delivery, "W"),
+    "hand_back": lambda broker, delivery: broker.queue.hand_back(delivery, "W", NOW),
 }
 
 
@@ -443,7 +443,7 @@ async def test_a_cancelled_run_is_followed_by_none(broker: Broker) -> None:
 @pytest.mark.parametrize("begin", [queued, running], ids=["claimed", "running"])
 async def test_a_delivery_returns_as_it_was(broker: Broker, begin: Callable[[Broker], Awaitable[Delivery]]) -> None:
     delivery = await begin(broker)
-    assert await broker.queue.hand_back(delivery, "W") is Answer.QUEUED
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.QUEUED
     found = await record(broker)
     assert set(found) == WAITING | {"stream_id"}
     assert (found["state"], found["generation"]) == (b"queued", b"1")
@@ -456,14 +456,14 @@ async def test_a_delivery_returns_as_it_was(broker: Broker, begin: Callable[[Bro
 async def test_a_cancelled_delivery_does_not_return(broker: Broker) -> None:
     delivery = await running(broker)
     await broker.queue.cancel(KEY, NOW)
-    assert await broker.queue.hand_back(delivery, "W") is Answer.CANCELLED
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.CANCELLED
     assert (await entries(broker), await pending(broker)) == ([], 0)
 
 
 async def test_a_superseded_delivery_does_not_return(broker: Broker) -> None:
     delivery = await running(broker)
     await broker.queue.schedule(PARKED, due=False, replace=True)
-    assert await broker.queue.hand_back(delivery, "W") is Answer.SUPERSEDED
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.SUPERSEDED
     assert (await entries(broker), await pending(broker)) == ([], 0)
 
 
@@ -524,7 +524,7 @@ REPEATED: dict[str, Callable[[Broker, Delivery], Awaitable[object]]] = {
     "again later": lambda broker, delivery: broker.queue.again(
         delivery, evolve(delivery.message, when=LATER), NOW, due=False
     ),
-    "hand back": lambda broker, delivery: broker.queue.hand_back(delivery, "W"),
+    "hand back": lambda broker, delivery: broker.queue.hand_back(delivery, "W", NOW),
     "discard": lambda broker, delivery: broker.queue.discard(delivery.receipt),
 }
 

@@ -392,7 +392,7 @@ async def test_what_is_not_a_run_of_its_worker_any_more_does_not_wait(broker: Br
     elif how == "replaced":
         await broker.queue.schedule(evolve(MESSAGE, when=LATER), due=False, replace=True)
     else:
-        await broker.queue.hand_back(delivery, "W")
+        await broker.queue.hand_back(delivery, "W", NOW)
     before = await everything(broker)
     expected = {"cancelled": Asked.CANCELLED, "replaced": Asked.SUPERSEDED, "handed on": Asked.GONE}
     assert await ask(broker, delivery) is expected[how]

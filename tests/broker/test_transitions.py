@@ -61,7 +61,7 @@ async def _queued(broker: Broker, step: Step) -> Delivery:
         return await queued(broker)
     # Who settles was started: its lease is lost, and the worker that took the delivery over has handed it back.
     delivery = await running(broker)
-    await broker.queue.hand_back(delivery, "W")
+    await broker.queue.hand_back(delivery, "W", NOW)
     return delivery
 
 
@@ -117,7 +117,7 @@ async def take(scene: Scene, step: Step) -> None:
         case Step.AGAIN_LATER:
             await queue.again(delivery, evolve(delivery.message, attempt=2, when=LATER), NOW, due=False)
         case Step.HAND_BACK:
-            await queue.hand_back(delivery, "W")
+            await queue.hand_back(delivery, "W", NOW)
         case Step.PARK:
             await park(scene.broker, delivery)
         case Step.WAKE:

@@ -10,3 +10,4 @@ class Extra(Enum):
 
     EXPIRY = "expiry"
     PAUSE = "pause"
+    CANCEL = "cancel"
