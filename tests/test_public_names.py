@@ -9,11 +9,11 @@ from docket_anyio import abc, dependencies, exceptions, instrumentation, tasks
 
 NAMES = """
     Agenda Annotation CallArgument Cancellation ConcurrencyLimit Cooldown Cron CurrentDocket CurrentExecution
-    CurrentWorker CycleError Debounce Depends Disposition Docket DocketSnapshot Execution ExecutionCancelled ExecutionProgress
-    ExecutionState ExecutionTasks ExponentialRetry LiteralOperator Logged Operator Perpetual Progress ProgressEvent
-    RateLimit Restore Retry RunningExecution Shared StateEvent Strike StrikeInstruction StrikeList TaskArgument
-    TaskCall TaskCollection TaskFunction TaskKey TaskLogger Timeout Worker WorkerInfo __version__ compact_signature
-    get_signature testing
+    CurrentWorker CycleError Debounce Depends Disposition Docket DocketSnapshot Execution ExecutionCancelled
+    ExecutionProgress ExecutionState ExecutionTasks ExponentialRetry LiteralOperator Logged Operator Perpetual
+    Progress ProgressEvent RateLimit Restore Retry RunningExecution Shared StateEvent Strike StrikeInstruction
+    StrikeList TaskArgument TaskCall TaskCollection TaskFunction TaskKey TaskLogger Timeout Worker WorkerInfo
+    __version__ compact_signature get_signature testing
 """.split()
 
 EXCEPTIONS = """

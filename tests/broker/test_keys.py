@@ -31,7 +31,11 @@ def test_the_keys_that_pydocket_does_not_know() -> None:
         "P:anyio:pause",
         "P:anyio:wake",
     ]
-    assert [REDIS.honouring(extra) for extra in Extra] == ["P:anyio:honours:expiry", "P:anyio:honours:pause"]
+    assert [REDIS.honouring(extra) for extra in Extra] == [
+        "P:anyio:honours:expiry",
+        "P:anyio:honours:pause",
+        "P:anyio:honours:cancel",
+    ]
 
 
 def test_the_channels() -> None:

@@ -233,8 +233,8 @@ class Execution(Request, Generic[R]):
 
         Raises:
             Exception: What the task itself raised.
-            ExecutionCancelled: It was cancelled; its ``reason`` is why, if that was said. ``ExecutionExpired``, which is
-                one, if it had waited for too long.
+            ExecutionCancelled: It was cancelled; its ``reason`` is why, if that was said. ``ExecutionExpired``, which
+                is one, if it had waited for too long.
             TaskFailed: It failed with something that cannot be read back.
             ExecutionGone: Nothing is known of it any more.
             TimeoutError: It had not ended in time.

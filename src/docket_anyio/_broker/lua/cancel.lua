@@ -46,7 +46,8 @@ if queued then
   redis.call('XDEL', KEYS[2], queued)
 end
 leave_line(prefix, runs, key)
-local left = redis.call('ZREM', KEYS[5], key) + redis.call('DEL', KEYS[3], KEYS[4], KEYS[6], KEYS[7])
+local left = redis.call('ZREM', KEYS[5], key) + redis.call('DEL', KEYS[3], KEYS[4], KEYS[6])
+redis.call('DEL', KEYS[7])
 if state and TERMINAL[state] then
   -- Whoever runs it has not ended it yet: one of ours, or it would say when.
   if state == 'cancelled' and (record[7] or (record[6] and record[6] == record[5])) then

@@ -22,6 +22,7 @@ local state = record[1]
 if is_cancelled(runs) then
   -- One that was cleared in this worker's hands was announced then.
   if acknowledge(runs, stream, group, receipt) then
+    drop_progress(KEYS[2], generation)
     conclude_cancelled(runs, KEYS[5], ARGV[2], seconds, ARGV[8])
   end
   return 'cancelled'
