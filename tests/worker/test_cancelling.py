@@ -72,7 +72,7 @@ async def test_a_running_task_is_cancelled_in_its_scope(docket: Docket) -> None:
     async with running(docket):
         await stage.started.wait()
         await docket.cancel("one")
-        assert await cancelled(execution)  # asked for is as good as done
+        assert await cancelled(execution)
     assert [type(error) for error in caught] == [anyio.get_cancelled_exc_class()]
 
 

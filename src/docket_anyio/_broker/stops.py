@@ -86,7 +86,7 @@ class Stops:
         )
         match reply:
             case [bytes(found), bytes(generation)]:
-                return Found(found), int(generation)
+                return Found(found), int(generation) if generation.isdigit() else 0
             case _:
                 raise TypeError(f"cancel answered {reply!r}")
 

@@ -160,6 +160,8 @@ local function begin_anew(runs)
     if record[2] then
       redis.call('HSET', runs, 'generation', record[2])
     end
+  elseif record[1] == 'running' then
+    redis.call('PERSIST', runs) -- one that was cancelled has a time to live, if nobody else may be there to end it
   end
 end
 

@@ -4,7 +4,8 @@
 --   heard_since is the last heartbeat of those who count as gone; reason and grace, in seconds, are empty where none is
 -- returns {"unknown" | "waiting" | "ended" | "running", generation}
 
--- Seconds, for a run that takes its time to stop.
+-- Seconds, for a run that takes its time to stop. When it ends, it expires its record. A key that is added again before
+-- that must count on from here.
 local LONGEST_RUN = 86400
 local runs, prefix, key, now = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local record = redis.call('HMGET', runs, 'state', 'stream_id', 'generation', 'anyio:cancel_requested', 'completed_at',
@@ -35,8 +36,11 @@ if state == 'running' then
     redis.call('DEL', KEYS[3], KEYS[4], KEYS[6], KEYS[7])
     redis.call('HDEL', runs, 'known', 'stream_id')
     redis.call('HSET', runs, 'state', 'cancelled', 'completed_at', now, 'anyio:cancel_early', now)
-    -- The run expires it when it ends. A key that is added again before that must count on from here.
     expire(runs, math.max(LONGEST_RUN, ARGV[4]))
+  elseif not record[7] or #redis.call('XRANGE', KEYS[2], record[7], record[7]) == 0 then
+    -- Without its message it is never delivered again: if its worker has died, nobody else would end it.
+    expire(runs, math.max(LONGEST_RUN, ARGV[4]))
+    expire(KEYS[7], LONGEST_RUN)
   end
   return { 'running', generation }
 end
