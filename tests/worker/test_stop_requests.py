@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,10 +23,11 @@ from docket_anyio import (
     Retry,
     Worker,
 )
+from docket_anyio.abc import Delivery
 from docket_anyio.dependencies import CurrentDocket, TaskKey
 from docket_anyio.exceptions import InvalidKey, InvalidSetting
 from tests.clocks import Stopwatch, virtual_time
-from tests.conftest import StartRedis, Store
+from tests.conftest import Store
 from tests.dockets import open_docket, running
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -126,10 +127,10 @@ async def test_whoever_waits_is_told_how_it_ended(
     anyio_backend: object, store: Store, then: Callable[[], object] | None, came: Cancellation, *, kept: bool
 ) -> None:
     stage = Stage(then=then)
-    async with open_docket(store, **({} if kept else {"execution_ttl": timedelta(0)})) as docket:
-        async with at_work(docket, stage):
-            with anyio.fail_after(5):
-                assert await docket.cancel("K", grace=HOUR) is came
+    options = {} if kept else {"execution_ttl": timedelta(0)}
+    async with open_docket(store, **options) as docket, at_work(docket, stage):
+        with anyio.fail_after(5):
+            assert await docket.cancel("K", grace=HOUR) is came
 
 
 @virtual_time
@@ -161,11 +162,12 @@ async def test_a_body_that_cancels_its_own_key_does_not_wait_for_itself(docket: 
 async def test_a_body_waits_for_another(docket: Docket) -> None:
     stage = Stage()
 
-    async def body(docket: Docket = CurrentDocket()) -> Cancellation:
+    async def canceller(docket: Docket = CurrentDocket()) -> Cancellation:
         return await docket.cancel("K", grace=HOUR)
 
     async with at_work(docket, stage):
-        assert await (await docket.add(body)()).get_result() is Cancellation.STOPPED
+        with anyio.fail_after(5):
+            assert await (await docket.add(canceller)()).get_result() is Cancellation.STOPPED
 
 
 async def test_of_a_key_that_is_added_again_meanwhile_no_end_can_be_told(docket: Docket) -> None:
@@ -213,19 +215,21 @@ async def test_where_nothing_is_kept_the_announcement_has_the_reason(anyio_backe
         reasons.append(await reason_of(execution))
 
     async with open_docket(store, execution_ttl=timedelta(0)) as docket:
-        async with at_work(docket, Stage(held=True)) as execution, anyio.create_task_group() as group:
+        stage = Stage(held=True)
+        async with at_work(docket, stage) as execution, anyio.create_task_group() as group:
             group.start_soon(wait, execution)
-            await anyio.wait_all_tasks_blocked()
-            await anyio.sleep(0.05)
             await docket.cancel("K", reason="enough")
+            with anyio.fail_after(5):
+                await stage.told.wait()
+            await anyio.sleep(0.05)  # until it is subscribed
+            stage.let_go.set()
     assert reasons == ["enough"]
 
 
 async def test_events_tell_the_reason(docket: Docket) -> None:
-    async with at_work(docket, Stage()) as execution:
-        async with execution.events() as events:
-            await docket.cancel("K", reason="enough")
-            assert [event.get("reason") async for event in events if event["type"] == "state"] == [None, "enough"]
+    async with at_work(docket, Stage()) as execution, execution.events() as events:
+        await docket.cancel("K", reason="enough")
+        assert [event.get("reason") async for event in events if event["type"] == "state"] == [None, "enough"]
     async with execution.events() as events:
         assert (await anext(events)).get("reason") == "enough"
 
@@ -283,7 +287,8 @@ async def test_a_request_that_nobody_heard_is_honoured_whatever_the_run_does(doc
         execution: Execution[Any] = await docket.add(alone, key="K")()
         async with docket.broker.open_intake("dead") as intake:
             (delivery,) = await intake.claim(1, wait=SECOND)
-        await docket.broker.queue.start(delivery, "dead", docket.broker.clock.now())  # pyright: ignore
+        assert isinstance(delivery, Delivery)
+        await docket.broker.queue.start(delivery, "dead", docket.broker.clock.now())
         await ask_unheard(docket, how)
         async with running(docket, redelivery_timeout=timedelta(milliseconds=50)):
             assert await reason_of(execution) == how
