@@ -53,8 +53,10 @@ leave_line(prefix, runs, key)
 local left = redis.call('ZREM', KEYS[5], key) + redis.call('DEL', KEYS[3], KEYS[4], KEYS[6])
 redis.call('DEL', KEYS[7])
 if state and TERMINAL[state] then
-  -- Whoever runs it has not ended it yet: one of ours, or it would say when.
-  if state == 'cancelled' and (record[7] or (record[6] and record[6] == record[5])) then
+  -- Whoever runs it has not ended it yet: one of ours has it in hand, or it would say when.
+  if state == 'cancelled' and record[5] and (record[7] or record[6] == record[5]) then
+    request()
+    redis.call('HSET', runs, 'anyio:cancel_early', record[5])
     return { 'running', generation }
   end
   -- A repeated call, whose first answer was lost.
