@@ -64,7 +64,7 @@ def in_the_event_loop(timeout: timedelta, notes: Notes) -> Callable[[Manner], An
                     await anyio.sleep(PAUSE)
         except anyio.get_cancelled_exc_class():
             if manner == "fail":
-                raise ValueError("could not clean up") from None
+                raise ValueError("could not clean up") from None  # noqa: ASYNC104 - on purpose
             raise
         if manner == "dawdle":
             await anyio.lowlevel.checkpoint()
@@ -93,7 +93,7 @@ def in_a_thread(timeout: timedelta, notes: Notes) -> Callable[[Manner], Any]:
                 time.sleep(PAUSE)
         except BaseException:
             if manner == "fail":
-                raise ValueError("could not clean up") from None
+                raise ValueError("could not clean up") from None  # noqa: ASYNC104 - on purpose
             raise
         raise TimeoutError
 

@@ -70,7 +70,7 @@ class Runner:
     _instruments: Instruments
     _end_program: Callable[[BaseException], None]
 
-    async def run(self, run: RunScope) -> None:
+    async def run(self, run: RunScope) -> None:  # noqa: ASYNC910 - the start is a checkpoint
         """Start a delivery, run its body, and settle it."""
         delivery = run.delivery
         try:
