@@ -8,12 +8,13 @@ import docket_anyio
 from docket_anyio import abc, dependencies, exceptions, instrumentation, tasks
 
 NAMES = """
-    Agenda Annotation CallArgument CancelReason ConcurrencyLimit Cooldown Cron CurrentDocket CurrentExecution
-    CurrentWorker CycleError Debounce Depends Disposition Docket DocketSnapshot Execution ExecutionCancelled
-    ExecutionProgress ExecutionState ExecutionTasks ExponentialRetry LiteralOperator Logged Operator Perpetual
-    Priority Progress ProgressEvent RateLimit Restore Retry RunningExecution Shared StateEvent StopRequest Strike
-    StrikeInstruction StrikeList TaskArgument TaskCall TaskCollection TaskFunction TaskKey TaskLogger Timeout Worker
-    WorkerInfo WorkerProcess WorkerThread __version__ check_cancelled compact_signature get_signature testing
+    Agenda Annotation CallArgument CancelReason Cancellation ConcurrencyLimit Cooldown Cron CurrentDocket
+    CurrentExecution CurrentWorker CycleError Debounce Depends Disposition Docket DocketSnapshot Execution
+    ExecutionCancelled ExecutionProgress ExecutionState ExecutionTasks ExponentialRetry LiteralOperator Logged
+    Operator Perpetual Priority Progress ProgressEvent RateLimit Restore Retry RunningExecution Shared StateEvent
+    StopRequest Strike StrikeInstruction StrikeList TaskArgument TaskCall TaskCollection TaskFunction TaskKey
+    TaskLogger Timeout Worker WorkerInfo WorkerProcess WorkerThread __version__ check_cancelled compact_signature
+    get_signature testing
 """.split()
 
 EXCEPTIONS = """

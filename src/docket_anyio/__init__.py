@@ -30,6 +30,7 @@ from docket_anyio._injection.functional import TaskArgument as TaskArgument
 from docket_anyio._injection.library import CallArgument as CallArgument
 from docket_anyio._injection.library import CycleError as CycleError
 from docket_anyio._injection.shared import Shared as Shared
+from docket_anyio._model.cancelling import Cancellation as Cancellation
 from docket_anyio._model.events import ProgressEvent as ProgressEvent
 from docket_anyio._model.events import StateEvent as StateEvent
 from docket_anyio._model.lifecycle import ExecutionState as ExecutionState
@@ -65,6 +66,7 @@ __all__ = [
     "Annotation",
     "CallArgument",
     "CancelReason",
+    "Cancellation",
     "ConcurrencyLimit",
     "Cooldown",
     "Cron",

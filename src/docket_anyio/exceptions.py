@@ -130,11 +130,26 @@ class ExecutionGone(DocketError, LookupError):
 
 
 class ExecutionCancelled(DocketError):
-    """The execution was cancelled, so there is no result to wait for."""
+    """The execution was cancelled, so there is no result to wait for.
+
+    ``key`` is that of its task. ``reason`` is what whoever cancelled it gave as that, or ``None``.
+    """
+
+    def __init__(self, key: str, reason: str | None = None) -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        told = f"the execution {self.key!r} was cancelled"
+        return told if self.reason is None else f"{told}: {self.reason}"
 
 
 class ExecutionExpired(ExecutionCancelled):
     """The execution had not begun when it expired, so it was not run."""
+
+    def __str__(self) -> str:
+        return f"the execution {self.key!r} had not begun when it expired"
 
 
 class AdmissionBlocked(DocketError):

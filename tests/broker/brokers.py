@@ -85,6 +85,11 @@ async def take_over(broker: Broker, delivery: Delivery, worker: str) -> None:
     await broker.redis.xclaim(stream, "docket-workers", worker, 0, [delivery.receipt])
 
 
+async def add_pydocket(broker: Broker) -> None:
+    """Have a worker live that honours nothing of ours, as one of pydocket's."""
+    await broker.redis.zadd(broker.keys.workers, {"theirs": SECONDS})
+
+
 async def ended(broker: Broker, step: Step = Step.COMPLETE) -> Delivery:
     delivery = await running(broker)
     assert await broker.queue.settle(delivery, ENDINGS[step], NOW) is Answer.SETTLED

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from docket_anyio._broker.queue import Answer, Promotion, Refusal
+from docket_anyio._model.cancelling import Found
 from docket_anyio._model.lifecycle import TRANSITIONS, ExecutionState, advance
 from docket_anyio._model.lifecycle import Step as Move
 from docket_anyio._model.message import Delivery
@@ -106,6 +107,8 @@ class Laws:
     keeps_records: bool
     latest: dict[str, int] = field(factory=dict[str, int], init=False)
     may_start: set[int] = field(factory=set[int], init=False)
+    asked: set[int] = field(factory=set[int], init=False)
+    """What ran when it was cancelled: it ends, and nothing of it begins again."""
     strays: set[int] = field(factory=set[int], init=False)
     """What was in workers' hands when its key had been forgotten and began with generation 1 again.
 
@@ -121,7 +124,9 @@ class Laws:
             case Schedule():
                 self._schedule(step, turn, answer, states, before, side)
             case Cancel(key):
-                assert answer is before.states[key]
+                assert answer == (_found(before.states[key]), before.generations.get(key, 0))
+                if before.states[key] is ExecutionState.RUNNING:
+                    self.asked.add(self.latest[key])
                 self._move(states, key, Move.CANCEL)
                 self.may_start.discard(self.latest.get(key, -1))
             case Clear():
@@ -148,11 +153,8 @@ class Laws:
         self._check_always(after)
 
     def _move(self, states: States, key: str, move: Move) -> None:
-        origin, state = states[key], advance(states[key], move)
-        # What was running is known until it has ended.
-        asked = move is Move.CANCEL and origin in {ExecutionState.RUNNING, ExecutionState.CANCELLED}
-        kept = asked or self.keeps_records or state not in ENDS
-        states[key] = state if kept else None
+        state = advance(states[key], move)
+        states[key] = state if self.keeps_records or state not in ENDS else None
 
     def _schedule(
         self, step: Schedule, turn: Turn, answers: list[Any], states: States, before: View, side: Side
@@ -165,6 +167,8 @@ class Laws:
                 move = Move.REPLACE_NOW if task.due else Move.REPLACE_LATER
             else:
                 move = Move.ADD_NOW if task.due else Move.ADD_LATER
+            if states[key] is ExecutionState.RUNNING and self.latest[key] in self.asked:
+                states[key] = ExecutionState.CANCELLED if looked else states[key]  # as good as that: the key is free
             if not looked:
                 assert answer is Refusal.STALE
             elif (states[key], move) not in TRANSITIONS:
@@ -199,6 +203,7 @@ class Laws:
         holder = before.pending.get(receipt) if receipt in before.ready else None
         mine, move = holder == hand.worker, _move_of(step)
         possible = is_latest and (state, move) in TRANSITIONS
+        possible = possible and not (serial in self.asked and isinstance(step, Again | HandBack))
         accepted = said in {Answer.STARTED, Answer.SETTLED, Answer.AGAIN, Answer.QUEUED}
         where = f"{step} of {message.key!r}, {state}, generation {message.generation}, held by {holder}: {said}"
         if serial in self.strays:
@@ -248,6 +253,18 @@ def _serial(delivery: Delivery) -> int:
 
 def _looked(side: Side, before: View) -> bool:
     return before.newest_strike is None or side.normal(side.last_strike.encode(), STRIKES) == before.newest_strike
+
+
+def _found(state: ExecutionState | None) -> Found:
+    match state:
+        case None:
+            return Found.UNKNOWN
+        case ExecutionState.RUNNING:
+            return Found.RUNNING
+        case ExecutionState.SCHEDULED | ExecutionState.QUEUED:
+            return Found.WAITING
+        case _:
+            return Found.ENDED
 
 
 def _move_of(step: WithHand) -> Move:

@@ -300,7 +300,7 @@ class Again(WithHand):
 @frozen
 class HandBack(WithHand):
     async def ask(self, side: Side, turn: Turn, hand: Hand) -> Any:
-        return await side.broker.queue.hand_back(hand.claimed, hand.worker)
+        return await side.broker.queue.hand_back(hand.claimed, hand.worker, turn.now)
 
 
 @frozen

@@ -109,9 +109,9 @@ async def test_running_again(broker: Broker) -> None:
 
 async def test_handing_back(broker: Broker) -> None:
     delivery = await running(broker)
-    back = await announced(broker, lambda: broker.queue.hand_back(delivery, "W"))
+    back = await announced(broker, lambda: broker.queue.hand_back(delivery, "W", NOW))
     assert back == [event("queued", when=AT_NOW)]
-    assert await announced(broker, lambda: broker.queue.hand_back(delivery, "W")) == []
+    assert await announced(broker, lambda: broker.queue.hand_back(delivery, "W", NOW)) == []
 
 
 async def test_cancelling_what_waits(broker: Broker) -> None:
@@ -136,11 +136,11 @@ async def test_cancelling_what_has_ended_or_never_was(broker: Broker) -> None:
 @pytest.mark.parametrize("what", ["start", "again", "hand back"])
 async def test_a_cancelled_delivery_is_announced_when_it_is_dropped(broker: Broker, what: str) -> None:
     delivery = await running(broker)
-    await broker.queue.cancel(KEY, LATER)
+    await broker.queue.cancel(KEY, NOW)
     drop = {
-        "start": lambda: broker.queue.start(delivery, "W", NOW),
-        "again": lambda: broker.queue.again(delivery, delivery.message, NOW, due=True),
-        "hand back": lambda: broker.queue.hand_back(delivery, "W"),
+        "start": lambda: broker.queue.start(delivery, "W", LATER),
+        "again": lambda: broker.queue.again(delivery, delivery.message, LATER, due=True),
+        "hand back": lambda: broker.queue.hand_back(delivery, "W", LATER),
     }[what]
     assert await announced(broker, drop) == [event("cancelled", completed_at=AT_LATER)]
 

@@ -102,7 +102,7 @@ async def test_the_next_of_a_chain_is_another_one(broker: Broker) -> None:
 
 async def test_what_is_handed_back_expires_all_the_same(broker: Broker) -> None:
     delivery = await running(broker, EXPIRING)
-    await broker.queue.hand_back(delivery, "W")
+    await broker.queue.hand_back(delivery, "W", NOW)
     assert await start(broker) is Answer.EXPIRED
 
 

@@ -35,6 +35,7 @@ def test_the_keys_that_pydocket_does_not_know() -> None:
         "P:anyio:honours:expiry",
         "P:anyio:honours:pause",
         "P:anyio:honours:priority",
+        "P:anyio:honours:cancel",
     ]
     assert REDIS.streams == ["P:anyio:stream:high", "P:stream", "P:anyio:stream:low"]
     assert REDIS.sequence == "P:anyio:sequence"

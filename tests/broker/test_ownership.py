@@ -41,7 +41,7 @@ TRANSITIONS: dict[str, Transition] = {
     "again later": lambda broker, delivery: broker.queue.again(
         delivery, evolve(delivery.message, when=LATER), NOW, due=False
     ),
-    "hand back": lambda broker, delivery: broker.queue.hand_back(delivery, "W"),
+    "hand back": lambda broker, delivery: broker.queue.hand_back(delivery, "W", NOW),
 }
 ANSWERS = {
     "completed": (Answer.SETTLED, ExecutionState.COMPLETED),
@@ -64,7 +64,7 @@ async def test_a_run_without_its_message_is_still_its_workers(broker: Broker) ->
     delivery = await running(broker)
     await lose_message(broker, delivery)
     for _ in range(2):
-        assert await broker.queue.renew("W", [delivery]) == []
+        assert (await broker.queue.renew("W", [delivery])).lost == []
     assert await state_of(broker) is ExecutionState.RUNNING
 
 
@@ -72,7 +72,7 @@ async def test_a_superseded_run_without_its_message_goes_on_too(broker: Broker) 
     delivery = await running(broker)
     await broker.queue.schedule(PARKED, due=False, replace=True)
     await lose_message(broker, delivery)
-    assert await broker.queue.renew("W", [delivery]) == []
+    assert (await broker.queue.renew("W", [delivery])).lost == []
 
 
 @pytest.mark.parametrize("name", TRANSITIONS)
@@ -83,7 +83,7 @@ async def test_a_run_without_its_message_ends_as_any_other_and_once(broker: Brok
     assert await TRANSITIONS[name](broker, delivery) is answer
     assert await state_of(broker) is state
     assert await pending(broker) == 0
-    assert await broker.queue.renew("W", [delivery]) == ([] if name.startswith("again") else [delivery.receipt])
+    assert (await broker.queue.renew("W", [delivery])).lost == ([] if name.startswith("again") else [delivery.receipt])
     before = await everything(broker)
     async with published(broker, broker.keys.state_channel(KEY)) as announced:
         assert await TRANSITIONS[name](broker, delivery) in {Answer.GONE, Answer.SUPERSEDED}
@@ -96,7 +96,7 @@ async def test_a_run_without_its_message_that_was_cancelled_ends_once(broker: Br
     delivery = await running(broker)
     await lose_message(broker, delivery)
     await broker.queue.cancel(KEY, NOW)
-    assert await broker.queue.renew("W", [delivery]) == []
+    assert (await broker.queue.renew("W", [delivery])).lost == []
     async with published(broker, broker.keys.state_channel(KEY)) as announced:
         await TRANSITIONS[name](broker, delivery)
         await TRANSITIONS[name](broker, delivery)
@@ -154,7 +154,7 @@ async def test_a_delivery_that_another_worker_has_settled_is_not_started(broker:
 async def test_a_delivery_that_another_worker_handed_back_is_not_started(broker: Broker) -> None:
     delivery = await queued(broker)
     await take_over(broker, delivery, "W2")
-    await broker.queue.hand_back(delivery, "W2")
+    await broker.queue.hand_back(delivery, "W2", NOW)
     assert await broker.queue.start(delivery, "W", NOW) is Answer.GONE
     assert await state_of(broker) is ExecutionState.QUEUED
     assert await broker.queue.start(await claim(broker, "W"), "W", NOW) is Answer.STARTED
@@ -175,7 +175,7 @@ async def test_what_another_worker_runs_is_not_handed_back(broker: Broker) -> No
         if started:
             await broker.queue.start(delivery, "W2", NOW)
         before = await everything(broker)
-        assert await broker.queue.hand_back(delivery, "W") is Answer.GONE
+        assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.GONE
         assert await everything(broker) == before
     assert await broker.queue.settle(delivery, ENDINGS[Step.COMPLETE], NOW) is Answer.SETTLED
 
@@ -186,9 +186,9 @@ async def test_what_another_worker_runs_without_its_message_is_not_handed_back(b
     await broker.queue.start(delivery, "W2", NOW)
     await broker.redis.xdel(broker.keys.stream, delivery.receipt)
     await broker.queue.renew("W2", [delivery])
-    assert await broker.queue.hand_back(delivery, "W") is Answer.GONE
-    assert await broker.queue.renew("W", [delivery]) == [delivery.receipt]
-    assert await broker.queue.renew("W2", [delivery]) == []
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.GONE
+    assert (await broker.queue.renew("W", [delivery])).lost == [delivery.receipt]
+    assert (await broker.queue.renew("W2", [delivery])).lost == []
 
 
 @pytest.mark.parametrize("name", ["completed", "again now", "again later"])
@@ -222,10 +222,10 @@ async def test_a_repeated_call_does_not_end_the_next_run_where_generations_start
 
 async def test_a_repeated_hand_back_does_not_stop_the_run_that_it_led_to(broker: Broker) -> None:
     delivery = await running(broker)
-    await broker.queue.hand_back(delivery, "W")
+    await broker.queue.hand_back(delivery, "W", NOW)
     await broker.queue.start(await claim(broker, "W"), "W", NOW)
     before = await everything(broker)
-    assert await broker.queue.hand_back(delivery, "W") is Answer.GONE
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.GONE
     assert await everything(broker) == before
 
 

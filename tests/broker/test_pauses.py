@@ -55,7 +55,7 @@ async def test_what_is_handed_back_meanwhile_is_as_it_was(broker: Broker) -> Non
     before = await record(broker)
     await pause(broker)
     await broker.queue.start(delivery, "W", NOW)
-    await broker.queue.hand_back(delivery, "W")
+    await broker.queue.hand_back(delivery, "W", NOW)
     after = await record(broker)
     assert {**after, "stream_id": b""} == {**before, "stream_id": b""}
     await broker.pauses.end()

@@ -12,6 +12,7 @@ from attrs import evolve
 from docket_anyio._broker.answers import Answer, Refusal
 from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.intake import Intake
+from docket_anyio._model.cancelling import Found
 from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._model.message import Delivery, Undecodable
 from docket_anyio._model.priority import Priority
@@ -205,7 +206,7 @@ async def succeed(broker: Broker, delivery: Delivery) -> None:
 
 
 async def hand_back(broker: Broker, delivery: Delivery) -> None:
-    assert await broker.queue.hand_back(delivery, "W") is Answer.QUEUED
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.QUEUED
 
 
 async def wait_for_a_slot(broker: Broker, delivery: Delivery) -> None:
@@ -279,7 +280,7 @@ async def test_leases_of_all_are_renewed(broker: Broker) -> None:
         worker = "W2" if each is deliveries[0] else "W"
         stream = broker.keys.stream_with(each.receipt)
         await broker.redis.xclaim(stream, "docket-workers", worker, 0, [each.receipt], idle=3_600_000)
-    assert await broker.queue.renew("W", deliveries) == [deliveries[0].receipt]
+    assert (await broker.queue.renew("W", deliveries)).lost == [deliveries[0].receipt]
     async with broker.open_intake("W3") as intake:
         found = [each for _ in range(3) for each in (await intake.sweep(10, idle=timedelta(minutes=1)))[0]]
     assert found == [evolve(deliveries[0], redelivered=True)]
@@ -298,7 +299,7 @@ async def test_what_is_no_message_is_taken_off(broker: Broker, intake: Intake, p
 @ANY
 async def test_what_is_cancelled_is_not_delivered(broker: Broker, priority: Priority) -> None:
     await add(broker, priority, KEY)
-    assert await broker.queue.cancel(KEY, NOW) is ExecutionState.QUEUED
+    assert await broker.queue.cancel(KEY, NOW) == (Found.WAITING, 1)
     assert await entries(broker) == []
     assert await claim_none(broker)
 

@@ -18,7 +18,7 @@ from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage
 from docket_anyio._model.record import ProgressRecord
 from docket_anyio.exceptions import CorruptMessage, RedisRefused
-from tests.broker.brokers import claim, published
+from tests.broker.brokers import add_pydocket, claim, published
 
 KEY = 'clé "1"\n\\'
 NOW = datetime(2026, 11, 22, 3, 50, 3, 727689, tzinfo=UTC)
@@ -149,6 +149,7 @@ async def test_a_superseded_run_is_not_heard_once_its_successor_has_begun(broker
 
 async def test_a_superseded_run_does_not_begin_the_progress_of_its_successor(broker: Broker) -> None:
     await run(broker)
+    await add_pydocket(broker)
     await broker.queue.cancel(KEY, NOW)
     await schedule(broker, when=LATER)
     await ignored(broker, 1)
@@ -165,8 +166,18 @@ async def test_nothing_is_left_behind_after_the_end(broker: Broker, generation: 
 @pytest.mark.parametrize("generation", [0, 1])
 async def test_nothing_is_left_behind_after_a_cancel(broker: Broker, generation: int) -> None:
     await run(broker)
+    await add_pydocket(broker)
     await broker.queue.cancel(KEY, NOW)
     await ignored(broker, generation)
+
+
+async def test_a_run_that_was_asked_to_stop_reports_until_it_has(broker: Broker) -> None:
+    delivery = await run(broker)
+    await increment(broker, 2, generation=1)
+    await broker.queue.cancel(KEY, NOW)
+    assert await increment(broker, 5, generation=1) == ProgressRecord(7, 100, None, NOW)
+    await broker.queue.settle(delivery, Ending(ExecutionState.CANCELLED), NOW)
+    await ignored(broker, 1)
 
 
 async def test_a_report_through_an_older_pydocket_has_no_generation(broker: Broker) -> None:

@@ -11,6 +11,7 @@ from attrs import evolve
 
 from docket_anyio._broker.answers import Answer, Ending, Promotion, Refusal
 from docket_anyio._broker.broker import Broker
+from docket_anyio._model.cancelling import Found
 from docket_anyio._model.codec import decode_stored, result_payload
 from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._model.message import Delivery
@@ -275,7 +276,7 @@ IN_HAND: dict[str, Callable[[Broker, Delivery], Awaitable[Answer]]] = {
     "start": lambda broker, delivery: broker.queue.start(delivery, "W", NOW),
     "settle": lambda broker, delivery: broker.queue.settle(delivery, ENDINGS[Step.STOP], NOW),
     "again": lambda broker, delivery: broker.queue.again(delivery, MESSAGE, NOW, due=True),
-    "hand_back": lambda broker, delivery: broker.queue.hand_back(delivery, "W"),
+    "hand_back": lambda broker, delivery: broker.queue.hand_back(delivery, "W", NOW),
 }
 
 
@@ -305,8 +306,7 @@ async def test_a_cancelled_run_is_known_until_it_has_ended(store: Store) -> None
     async with open_broker(store, execution_ttl=timedelta(0)) as broker:
         old = await running(broker)
         await broker.queue.cancel(KEY, NOW)
-        assert await state_of(broker) is ExecutionState.CANCELLED
-        assert await ttl(broker, broker.keys.runs(KEY)) > 0
+        assert await state_of(broker) is ExecutionState.RUNNING
         assert await broker.queue.schedule(MESSAGE, due=True) == old.message.generation + 1
         assert await broker.queue.settle(old, ENDINGS[Step.STOP], NOW) is Answer.SUPERSEDED
         assert await state_of(broker) is ExecutionState.QUEUED
@@ -443,7 +443,7 @@ async def test_a_cancelled_run_is_followed_by_none(broker: Broker) -> None:
 @pytest.mark.parametrize("begin", [queued, running], ids=["claimed", "running"])
 async def test_a_delivery_returns_as_it_was(broker: Broker, begin: Callable[[Broker], Awaitable[Delivery]]) -> None:
     delivery = await begin(broker)
-    assert await broker.queue.hand_back(delivery, "W") is Answer.QUEUED
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.QUEUED
     found = await record(broker)
     assert set(found) == WAITING | {"stream_id"}
     assert (found["state"], found["generation"]) == (b"queued", b"1")
@@ -456,14 +456,14 @@ async def test_a_delivery_returns_as_it_was(broker: Broker, begin: Callable[[Bro
 async def test_a_cancelled_delivery_does_not_return(broker: Broker) -> None:
     delivery = await running(broker)
     await broker.queue.cancel(KEY, NOW)
-    assert await broker.queue.hand_back(delivery, "W") is Answer.CANCELLED
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.CANCELLED
     assert (await entries(broker), await pending(broker)) == ([], 0)
 
 
 async def test_a_superseded_delivery_does_not_return(broker: Broker) -> None:
     delivery = await running(broker)
     await broker.queue.schedule(PARKED, due=False, replace=True)
-    assert await broker.queue.hand_back(delivery, "W") is Answer.SUPERSEDED
+    assert await broker.queue.hand_back(delivery, "W", NOW) is Answer.SUPERSEDED
     assert (await entries(broker), await pending(broker)) == ([], 0)
 
 
@@ -473,8 +473,7 @@ async def test_a_superseded_delivery_does_not_return(broker: Broker) -> None:
 @pytest.mark.parametrize("message", [MESSAGE, PARKED], ids=["queued", "scheduled"])
 async def test_a_cancelled_task_waits_no_more(broker: Broker, message: object) -> None:
     await broker.queue.schedule(MESSAGE if message is MESSAGE else PARKED, due=message is MESSAGE)
-    before = await broker.queue.cancel(KEY, LATER)
-    assert before is (ExecutionState.QUEUED if message is MESSAGE else ExecutionState.SCHEDULED)
+    assert await broker.queue.cancel(KEY, LATER) == (Found.WAITING, 1)
     found = await record(broker)
     assert set(found) == (WAITING - {"known"}) | {"completed_at"}
     assert (found["state"], found["generation"]) == (b"cancelled", b"1")
@@ -485,26 +484,24 @@ async def test_a_cancelled_task_waits_no_more(broker: Broker, message: object) -
     assert not await broker.redis.exists(broker.keys.parked(KEY))
 
 
-async def test_a_running_task_is_marked_and_keeps_its_delivery(broker: Broker) -> None:
+async def test_a_running_task_is_asked_to_stop_and_keeps_its_delivery(broker: Broker) -> None:
     await running(broker)
-    assert await broker.queue.cancel(KEY, LATER) is ExecutionState.RUNNING
-    assert await state_of(broker) is ExecutionState.CANCELLED
+    assert await broker.queue.cancel(KEY, LATER) == (Found.RUNNING, 1)
+    assert await state_of(broker) is ExecutionState.RUNNING
     assert await pending(broker) == 1
     assert len(await entries(broker)) == 1
 
 
-async def test_cancelling_an_unknown_key_leaves_a_tombstone_that_expires(broker: Broker) -> None:
-    assert await broker.queue.cancel(KEY, NOW) is None
-    assert set(await record(broker)) == {"state", "completed_at"}
-    assert SECONDS - 5 <= await ttl(broker, broker.keys.runs(KEY)) <= SECONDS
-    assert await broker.records.read(KEY) is None
+async def test_cancelling_an_unknown_key_changes_nothing(broker: Broker) -> None:
+    assert await broker.queue.cancel(KEY, NOW) == (Found.UNKNOWN, 0)
+    assert await everything(broker) == {}
 
 
 @pytest.mark.parametrize("step", [Step.COMPLETE, Step.FAIL], ids=lambda step: step.name.lower())
 async def test_cancelling_what_has_ended_changes_nothing(broker: Broker, step: Step) -> None:
     await ended(broker, step)
     before = await everything(broker)
-    assert await broker.queue.cancel(KEY, NOW) is ENDINGS[step].state
+    assert await broker.queue.cancel(KEY, NOW) == (Found.ENDED, 1)
     assert await everything(broker) == before
 
 
@@ -524,7 +521,7 @@ REPEATED: dict[str, Callable[[Broker, Delivery], Awaitable[object]]] = {
     "again later": lambda broker, delivery: broker.queue.again(
         delivery, evolve(delivery.message, when=LATER), NOW, due=False
     ),
-    "hand back": lambda broker, delivery: broker.queue.hand_back(delivery, "W"),
+    "hand back": lambda broker, delivery: broker.queue.hand_back(delivery, "W", NOW),
     "discard": lambda broker, delivery: broker.queue.discard(delivery.receipt),
 }
 
@@ -556,7 +553,7 @@ async def test_a_repeated_call_does_not_touch_the_next_run(broker: Broker, name:
 async def test_a_renewed_lease_is_young_again(broker: Broker) -> None:
     delivery = await running(broker)
     await broker.redis.xclaim(broker.keys.stream, "docket-workers", "W", 0, [delivery.receipt], idle=100_000)
-    assert await broker.queue.renew("W", [delivery]) == []
+    assert (await broker.queue.renew("W", [delivery])).lost == []
     (entry,) = await broker.redis.xpending_range(broker.keys.stream, "docket-workers", "-", "+", 10)
     assert entry["consumer"] == b"W"
     assert entry["time_since_delivered"] < 10_000
@@ -568,11 +565,11 @@ async def test_a_lease_that_is_lost_is_told(broker: Broker) -> None:
     settled = await running(broker, evolve(MESSAGE, key="settled"))
     await take_over(broker, theirs, "W2")
     await broker.queue.settle(settled, ENDINGS[Step.COMPLETE], NOW)
-    assert await broker.queue.renew("W", [mine, theirs, settled]) == [theirs.receipt, settled.receipt]
+    assert (await broker.queue.renew("W", [mine, theirs, settled])).lost == [theirs.receipt, settled.receipt]
 
 
 async def test_no_lease_is_renewed_without_asking(broker: Broker) -> None:
-    assert await broker.queue.renew("W", []) == []
+    assert (await broker.queue.renew("W", [])).lost == []
 
 
 # --- empty --------------------------------------------------------------------------------------------------------

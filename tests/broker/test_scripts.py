@@ -117,7 +117,7 @@ async def every_transition(broker: Broker) -> None:
     await queue.promote(LATER, limit=1)
     delivery = await claim(broker)
     await queue.start(delivery, "W", NOW)
-    await queue.hand_back(delivery, "W")
+    await queue.hand_back(delivery, "W", NOW)
     delivery = await claim(broker)
     await queue.start(delivery, "W", NOW)
     await broker.progress.increment(KEY, 1, NOW, generation=1)

@@ -9,6 +9,7 @@ from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.queue import Answer, Refusal
 from docket_anyio._broker.slots import Asked, Slot
 from docket_anyio._model.admission import SlotGate
+from docket_anyio._model.cancelling import Found
 from docket_anyio._model.lifecycle import ExecutionState, Step
 from docket_anyio._model.message import Delivery
 from tests.broker.brokers import (
@@ -228,7 +229,7 @@ async def test_cancelling_one_that_waits_leaves_nothing_of_it_in_the_line(broker
     holder = await held(broker, "a")
     await parked(broker, KEY)
     async with published(broker, broker.keys.state_channel(KEY)) as collected:
-        assert await broker.queue.cancel(KEY, NOW) is ExecutionState.SCHEDULED
+        assert (await broker.queue.cancel(KEY, NOW))[0] is Found.WAITING
         assert [event["state"] for event in await collected()] == ["cancelled"]
     assert not await broker.redis.exists(
         waiters_key(broker), broker.keys.queue, broker.keys.parked(SAFEGUARD), broker.keys.runs(SAFEGUARD)
@@ -392,7 +393,7 @@ async def test_what_is_not_a_run_of_its_worker_any_more_does_not_wait(broker: Br
     elif how == "replaced":
         await broker.queue.schedule(evolve(MESSAGE, when=LATER), due=False, replace=True)
     else:
-        await broker.queue.hand_back(delivery, "W")
+        await broker.queue.hand_back(delivery, "W", NOW)
     before = await everything(broker)
     expected = {"cancelled": Asked.CANCELLED, "replaced": Asked.SUPERSEDED, "handed on": Asked.GONE}
     assert await ask(broker, delivery) is expected[how]

@@ -19,7 +19,9 @@ from tests.broker.brokers import (
     MUCH_LATER,
     NOW,
     PARKED,
+    add_pydocket,
     ended,
+    entries,
     park,
     queued,
     running,
@@ -61,7 +63,7 @@ async def _queued(broker: Broker, step: Step) -> Delivery:
         return await queued(broker)
     # Who settles was started: its lease is lost, and the worker that took the delivery over has handed it back.
     delivery = await running(broker)
-    await broker.queue.hand_back(delivery, "W")
+    await broker.queue.hand_back(delivery, "W", NOW)
     return delivery
 
 
@@ -79,6 +81,7 @@ async def _failed(broker: Broker, step: Step) -> Delivery:
 
 async def _cancelled(broker: Broker, step: Step) -> Delivery:
     delivery = await running(broker)
+    await add_pydocket(broker)  # else it would be only asked to stop
     await broker.queue.cancel(KEY, NOW)
     return delivery
 
@@ -117,7 +120,7 @@ async def take(scene: Scene, step: Step) -> None:
         case Step.AGAIN_LATER:
             await queue.again(delivery, evolve(delivery.message, attempt=2, when=LATER), NOW, due=False)
         case Step.HAND_BACK:
-            await queue.hand_back(delivery, "W")
+            await queue.hand_back(delivery, "W", NOW)
         case Step.PARK:
             await park(scene.broker, delivery)
         case Step.WAKE:
@@ -135,6 +138,25 @@ async def test_a_step_leads_where_the_table_says(broker: Broker, state: Executio
     assert await state_of(broker) is state
     await take(scene, step)
     assert await state_of(broker) is advance(state, step)
+
+
+@pytest.mark.parametrize(
+    "step", [Step.START, Step.AGAIN_NOW, Step.AGAIN_LATER, Step.HAND_BACK], ids=lambda step: step.name
+)
+async def test_a_run_that_was_asked_to_stop_only_ends(broker: Broker, step: Step) -> None:
+    scene = Scene(broker, await running(broker))
+    await broker.queue.cancel(KEY, NOW)
+    assert await state_of(broker) is ExecutionState.RUNNING
+    await take(scene, step)
+    assert await state_of(broker) is ExecutionState.CANCELLED
+    assert await entries(broker) == []
+
+
+async def test_a_run_that_was_asked_to_stop_does_not_wait_for_a_slot(broker: Broker) -> None:
+    scene = Scene(broker, await running(broker))
+    await broker.queue.cancel(KEY, NOW)
+    await take(scene, Step.PARK)
+    assert await state_of(broker) is ExecutionState.RUNNING  # and its worker, which is told so, ends it
 
 
 @pytest.mark.parametrize("state", [ExecutionState.COMPLETED, ExecutionState.FAILED], ids=lambda state: state.value)

@@ -82,7 +82,7 @@ def test_a_backend_that_is_not_installed(
         ("tasks = [", "'broken:tasks' cannot be loaded: SyntaxError: '[' was never closed (broken.py, line 1)"),
         ("\n1 / 0", "'broken:tasks' cannot be loaded: ZeroDivisionError: division by zero (broken.py, line 2)"),
         ("import nowhere", "'broken:tasks' cannot be loaded: No module named 'nowhere'"),
-        ("def square(x): return x\ntasks = [square]", "square"),
+        ("def square(x): yield x\ntasks = [square]", "square"),
     ],
 )
 def test_a_module_that_is_broken(

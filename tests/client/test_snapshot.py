@@ -123,7 +123,7 @@ async def test_a_task_in_the_hands_of_a_worker_that_has_not_started_it(docket: D
         snapshot = await docket.snapshot()
         assert [(each.key, each.worker) for each in snapshot.running] == [("one", "W")]
         assert abs(snapshot.taken - snapshot.running[0].started) < 5 * SECOND
-        await docket.broker.queue.hand_back(delivery, "W")
+        await docket.broker.queue.hand_back(delivery, "W", docket.broker.clock.now())
     assert [each.key for each in (await docket.snapshot()).future] == ["one"]
 
 
@@ -265,7 +265,7 @@ async def test_pydocket_sees_the_same(docket: Docket, store: Store, anyio_backen
     async with broker.open_intake(f"W{os.getpid()}") as intake:
         deliveries = [each for each in await intake.claim(2, wait=SECOND) if hasattr(each, "message")]
         await broker.queue.start(deliveries[1], f"W{os.getpid()}", broker.clock.now())
-        await broker.queue.hand_back(deliveries[0], f"W{os.getpid()}")
+        await broker.queue.hand_back(deliveries[0], f"W{os.getpid()}", broker.clock.now())
         async with pydocket.Docket(store.docket_name, store.url) as other:
             other.register(send)
             theirs, ours = await other.snapshot(), await docket.snapshot()

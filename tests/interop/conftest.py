@@ -138,8 +138,9 @@ class Side:
         """Register the automatic tasks."""
         self.peer.ask("automatic", docket=self.docket.name)
 
-    def cancel(self, key: str) -> None:
-        self.peer.ask("cancel", docket=self.docket.name, key=key)
+    def cancel(self, key: str, **more: Any) -> str:
+        """Cancel a key; ours takes a reason and a grace, and tells what came of it."""
+        return self.peer.ask("cancel", docket=self.docket.name, key=key, **more)
 
     def execution(self, key: str) -> Any:
         return self.peer.ask("execution", docket=self.docket.name, key=key)

@@ -146,8 +146,10 @@ class Peer:
                 await anyio.sleep(0.005)
         return self.followed.pop(key)[:-1]
 
-    async def cancel(self, docket: str, key: str) -> None:
-        await self.dockets[docket].cancel(key)
+    async def cancel(self, docket: str, key: str, grace: float | None = None, **more: str) -> str:
+        """Cancel a key; return what ours tells of it."""
+        options = more if grace is None else {**more, "grace": timedelta(seconds=grace)}
+        return str(await self.dockets[docket].cancel(key, **options))
 
     async def execution(self, docket: str, key: str) -> dict[str, Any] | None:
         execution = await self.dockets[docket].get_execution(key)

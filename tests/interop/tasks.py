@@ -55,6 +55,16 @@ def make_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[A
             await anyio.sleep(0.01)
         return retry.attempt
 
+    async def stubborn(number: int, path: str) -> None:
+        """Run until it is cancelled, and then until a file is there."""
+        journal.write("stubborn", number)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                while not os.path.exists(path):  # noqa: ASYNC110, ASYNC240, PTH110 - opened by another process
+                    await anyio.sleep(0.01)
+
     async def baton(number: int, path: str, perpetual: Any = library.Perpetual()) -> None:
         """Run again and again until a file is there, and then in an hour."""
         journal.write("baton", number)
@@ -82,7 +92,7 @@ def make_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[A
         return "done"
 
     limited = make_limited_tasks(library, journal)
-    return [echo, nothing, boom, flaky, flaky_later, hold, baton, baton_held, farewell, report, *limited]
+    return [echo, nothing, boom, flaky, flaky_later, hold, stubborn, baton, baton_held, farewell, report, *limited]
 
 
 def make_limited_tasks(library: Any, journal: Journal) -> list[Callable[..., Awaitable[Any]]]:

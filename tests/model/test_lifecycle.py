@@ -42,7 +42,7 @@ def test_three_states_are_the_end(state: ExecutionState) -> None:
         (Step.HAND_BACK, (QUEUED, RUNNING), QUEUED),
         (Step.PARK, (RUNNING,), SCHEDULED),
         (Step.WAKE, (SCHEDULED,), QUEUED),
-        (Step.CANCEL, (None, SCHEDULED, QUEUED, RUNNING), CANCELLED),
+        (Step.CANCEL, (SCHEDULED, QUEUED), CANCELLED),
         (Step.CLEAR, (SCHEDULED, QUEUED), CANCELLED),
     ],
     ids=lambda value: value.name if isinstance(value, Step) else "",

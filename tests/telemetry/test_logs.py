@@ -154,7 +154,7 @@ async def test_one_that_is_cancelled(docket: Docket, caplog: pytest.LogCaptureFi
 
 async def test_one_that_is_handed_back(docket: Docket, caplog: pytest.LogCaptureFixture) -> None:
     await end_held(docket, anyio.lowlevel.checkpoint, grace=timedelta(0))
-    assert lines(caplog) == ["↪ [] hold{K}", "↫ [] hold{K} (handed back)"]
+    assert lines(caplog) == ["↪ [] hold{K}", "↫ [] hold{K} (handed back: shutdown)"]
     await docket.cancel("K")
 
 

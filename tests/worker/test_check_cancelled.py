@@ -128,6 +128,7 @@ async def test_it_stops_the_tasks_of_a_body(docket: Docket, group: str) -> None:
         if group == "own":
             async with anyio.create_task_group() as own:
                 own.start_soon(child, execution)
+                own.start_soon(anyio.sleep_forever)
         else:
             tasks.start_soon(child, execution)
 
@@ -201,7 +202,7 @@ async def test_it_does_nothing_in_a_thread_of_somebody_else() -> None:
         try:
             check_cancelled()
             outcome.append(None)
-        except BaseException as error:  # noqa: BLE001 - whatever it raises
+        except BaseException as error:  # noqa: BLE001, ASYNC103 - whatever it raises
             outcome.append(error)
 
     thread = threading.Thread(target=ask)

@@ -58,11 +58,14 @@ class Promotion:
 class Ending:
     """How an execution ended, as it is recorded. ``result`` is pickled; ``result_key`` says where it is already.
 
+    ``reason`` is why it was cancelled, in the words of whoever did that.
+
     Of a run that was superseded nothing is recorded. Its end is announced all the same, unless it is ``quiet``.
     """
 
     state: ExecutionState
     error: str | None = None
+    reason: str | None = None
     result: bytes | None = None
     result_key: str | None = None
     quiet: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from attrs import define
 from redis.exceptions import ResponseError
@@ -11,34 +11,30 @@ from redis.exceptions import ResponseError
 from docket_anyio._broker import scripts
 from docket_anyio._broker.answers import Answer, Ending, Promotion, Refusal, scheduled
 from docket_anyio._broker.errors import redis_errors, refused
-from docket_anyio._broker.keys import GROUP, Keys
+from docket_anyio._broker.keys import GROUP
 from docket_anyio._broker.results import stored
+from docket_anyio._broker.stops import Stops
 from docket_anyio._broker.strikes import BEFORE_ALL
 from docket_anyio._model.codec import encode_message, result_value
 from docket_anyio._model.events import encode_state_event
 from docket_anyio._model.extras import Extra
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, TaskMessage
-from docket_anyio._model.record import EXPIRED, seconds_to_live
-from docket_anyio._redis.client import Redis
-from docket_anyio._redis.script import Script
-from docket_anyio._redis.transport import Argument, Reply
+from docket_anyio._model.record import EXPIRED
+from docket_anyio._redis.transport import Argument
 from docket_anyio.exceptions import NotHonoured, RedisRefused
 
 _SCHEDULE = scripts.load("schedule")
 _PROMOTE = scripts.load("promote")
-_CANCEL = scripts.load("cancel")
 _START = scripts.load("start")
 _SETTLE = scripts.load("settle")
 _AGAIN = scripts.load("again")
 _HAND_BACK = scripts.load("hand_back")
-_RENEW = scripts.load("renew")
-_RENEWED_AT_ONCE = 1000
 _ALWAYS = datetime.fromtimestamp(0, UTC)
 
 
 @define(eq=False)
-class Queue:
+class Queue(Stops):
     """The messages of a docket and the records of its keys.
 
     Args:
@@ -46,10 +42,6 @@ class Queue:
         keys: Under which names.
         execution_ttl: How long a record and a result are kept after the end; zero keeps nothing.
     """
-
-    _redis: Redis
-    _keys: Keys
-    _execution_ttl: timedelta
 
     async def schedule(
         self,
@@ -169,36 +161,6 @@ class Queue:
             case _:
                 raise TypeError(f"promote answered {reply!r}")
 
-    async def cancel(self, key: str, now: datetime) -> ExecutionState | None:
-        """Drop what waits under a key, and ask the worker that runs it to stop.
-
-        Returns:
-            The state before, or ``None`` where the key was unknown, or its state is.
-        """
-        keys = self._keys
-        reply = await self._run(
-            _CANCEL,
-            (
-                keys.runs(key),
-                keys.known(key),
-                keys.parked(key),
-                keys.queue,
-                keys.stream_id(key),
-                keys.progress(key),
-                keys.state_channel(key),
-                keys.cancel_channel(key),
-            ),
-            (
-                keys.prefix,
-                key,
-                now.isoformat(),
-                self._seconds_to_live,
-                encode_state_event(key, ExecutionState.CANCELLED, completed_at=now.isoformat()),
-            ),
-            repeatable=True,
-        )
-        return next((each for each in ExecutionState if each.value.encode() == reply), None)
-
     async def start(self, delivery: Delivery, worker: str, now: datetime) -> Answer:
         """Begin a run of a worker's delivery, unless it is superseded, cancelled or expired: that settles it.
 
@@ -252,7 +214,9 @@ class Queue:
                 ending.state.value,
                 completed_at,
                 self._seconds_to_live,
-                encode_state_event(message.key, ending.state, completed_at=completed_at, error=ending.error),
+                encode_state_event(
+                    message.key, ending.state, completed_at=completed_at, error=ending.error, reason=ending.reason
+                ),
                 ending.error or "",
                 result_key,
                 "" if ending.result is None else self._stored(ending.result, result_key, now),
@@ -298,6 +262,7 @@ class Queue:
                 successor.when.timestamp(),
                 int(due),
                 self._seconds_to_live,
+                now.isoformat(),
                 _waiting_event(successor, due=due),
                 "" if ended is None else encode_state_event(key, ended, completed_at=now.isoformat()),
                 *encode_message(successor),
@@ -306,8 +271,11 @@ class Queue:
         )
         return Answer(reply)
 
-    async def hand_back(self, delivery: Delivery, worker: str) -> Answer:
-        """Return a worker's delivery to the queue, the attempt not counted. Safe to repeat."""
+    async def hand_back(self, delivery: Delivery, worker: str, now: datetime) -> Answer:
+        """Return a worker's delivery to the queue, the attempt not counted. Safe to repeat.
+
+        One that was asked to stop ends as cancelled instead.
+        """
         keys, message = self._keys, delivery.message
         reply = await self._run(
             _HAND_BACK,
@@ -323,6 +291,7 @@ class Queue:
                 worker,
                 message.when.timestamp(),
                 self._seconds_to_live,
+                now.isoformat(),
                 _waiting_event(message, due=True),
                 *encode_message(message),
             ),
@@ -338,30 +307,6 @@ class Queue:
                 (("XACK", stream, GROUP, receipt), ("XDEL", stream, receipt)), repeatable=True
             )
 
-    async def renew(self, worker: str, deliveries: Sequence[Delivery]) -> list[bytes]:
-        """Renew the leases of deliveries.
-
-        Returns:
-            The receipts of those that are not this worker's any more.
-        """
-        lost: list[bytes] = []
-        for first in range(0, len(deliveries), _RENEWED_AT_ONCE):
-            some = deliveries[first : first + _RENEWED_AT_ONCE]
-            reply = await self._run(
-                _RENEW,
-                (self._keys.stream, *(self._keys.runs(each.message.key) for each in some)),
-                (
-                    self._keys.prefix,
-                    GROUP,
-                    worker,
-                    *(word for each in some for word in (each.receipt, each.message.generation)),
-                ),
-                repeatable=True,
-            )
-            if isinstance(reply, list):
-                lost += [each for each in reply if isinstance(each, bytes)]
-        return lost  # noqa: ASYNC910 - nothing in hand, nothing to ask
-
     async def is_empty(self) -> bool:
         """Tell whether nothing waits and nothing runs, on any worker."""
         with redis_errors():
@@ -376,18 +321,8 @@ class Queue:
             case answer:
                 raise RedisRefused(f"Redis does not tell whether the docket is empty, but {answer!r}")
 
-    @property
-    def _seconds_to_live(self) -> int:
-        return seconds_to_live(self._execution_ttl)
-
     def _stored(self, result: bytes, result_key: str, now: datetime) -> str:
         return stored(self._keys, result_key, result_value(result), now=now, seconds=self._seconds_to_live)
-
-    async def _run(
-        self, script: Script, keys: Sequence[str], args: Sequence[Argument], *, repeatable: bool = False
-    ) -> Reply:
-        with redis_errors():
-            return await self._redis.run_script(script, keys, args, repeatable=repeatable)
 
 
 def _delivered(delivery: Delivery) -> tuple[str, int, bytes, str]:

@@ -9,12 +9,12 @@ from typing import Any, Final, TypeVar, cast
 
 from docket_anyio._client.docket import Docket
 from docket_anyio._client.execution import Execution
+from docket_anyio._client.execution import current_execution as current_execution
 from docket_anyio._injection.marker import OfOneRun, OfThisProcess
 
 T = TypeVar("T")
 
 current_docket: Final[ContextVar[Docket]] = ContextVar("current_docket")
-current_execution: Final[ContextVar[Execution[Any]]] = ContextVar("current_execution")
 
 
 @contextmanager

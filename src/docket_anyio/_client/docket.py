@@ -14,6 +14,7 @@ from docket_anyio._broker.broker import Broker
 from docket_anyio._broker.keys import Keys
 from docket_anyio._client.adding import Adding
 from docket_anyio._client.arguments import Pickled
+from docket_anyio._client.cancelling import Cancelling
 from docket_anyio._client.disposition import Disposition
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.scheduling import Scheduler
@@ -51,7 +52,7 @@ class _Session:
     strike_list: StrikeList
 
 
-class Docket(Adding):
+class Docket(Adding, Cancelling):
     """A durable set of tasks: added by any number of dockets of the same name and URL, run by any number of workers.
 
     Open it with ``async with``. That starts nothing and connects to nothing yet, so it may be entered in one task and
@@ -92,8 +93,7 @@ class Docket(Adding):
         self.credential_provider: Final = options.get("credential_provider")
         self._address: Final = parse_url(url, self.credential_provider)
         keys = Keys(name, bare_results=self._address.kind == "memory")
-        super().__init__(name, keys, heartbeat_interval, missed_heartbeats)
-        self.url: Final = url
+        super().__init__(name, url, keys, heartbeat_interval, missed_heartbeats)
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
         self.max_payload_bytes: Final = check_at_least(
             "max_payload_bytes", options.get("max_payload_bytes", DEFAULT_MAX_PAYLOAD_BYTES), 1
@@ -198,19 +198,6 @@ class Docket(Adding):
         else:
             await scheduler.schedule(execution, replace=replace, expected_generation=expected_generation)
         return execution.disposition
-
-    async def cancel(self, key: str) -> None:
-        """Cancel what is under a key: waiting, it never starts; running, its worker is asked to stop it.
-
-        Cancelling what has ended, or never was, changes nothing.
-
-        Raises:
-            InvalidKey: The key cannot be one.
-            RedisUnavailable: Redis cannot be reached. Cancelling again is safe.
-        """
-        with self._telemetry.span("docket.cancel", {"docket.key": check_key(key)}):
-            await self.broker.queue.cancel(key, self.broker.clock.now())
-        self._telemetry.cancelled()
 
     async def get_execution(self, key: str) -> Execution[Any] | None:
         """Return a handle on what is under a key, or ``None`` where nothing is.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, cast
 
@@ -48,6 +49,7 @@ class _End:
 
     state: ExecutionState
     error: str | None
+    reason: str | None
     result_key: str | None
 
 
@@ -233,7 +235,8 @@ class Execution(Running, Generic[R]):
 
         Raises:
             Exception: What the task itself raised.
-            ExecutionCancelled: It was cancelled; ``ExecutionExpired``, which is one, if it had waited for too long.
+            ExecutionCancelled: It was cancelled; its ``reason`` is why, if that was said. ``ExecutionExpired``, which
+                is one, if it had waited for too long.
             TaskFailed: It failed with something that cannot be read back.
             ExecutionGone: Nothing is known of it any more.
             TimeoutError: It had not ended in time.
@@ -287,7 +290,7 @@ class Execution(Running, Generic[R]):
                 return end
             # With an execution_ttl of zero the record is gone as soon as its end is announced.
             if record is None and change is not None and change.state.terminal:
-                return _End(change.state, change.error, result_key=None)
+                return _End(change.state, change.error, change.reason, result_key=None)
             with move_on_after(_BACKSTOP if record is not None else _ON_ITS_WAY) as patience:  # noqa: ASYNC912 - next() waits
                 # What is no state event was published by somebody all the same: reading again does no harm.
                 with suppress(CorruptMessage):
@@ -302,13 +305,13 @@ class Execution(Running, Generic[R]):
         if record is None or not record.state.terminal:
             return None
         self._take(record)
-        return _End(record.state, record.error, record.result_key)
+        return _End(record.state, record.error, record.reason, record.result_key)
 
     async def _result(self, end: _End) -> R:
         if end.error == EXPIRED:
-            raise ExecutionExpired(f"the execution {self.key!r} had not begun when it expired")
+            raise ExecutionExpired(self.key)
         if end.state is ExecutionState.CANCELLED:
-            raise ExecutionCancelled(f"the execution {self.key!r} was cancelled")
+            raise ExecutionCancelled(self.key, end.reason)
         value = None if end.result_key is None else await self._broker.results.get(end.result_key)
         stored = None if value is None else result_payload(value)
         if end.state is ExecutionState.FAILED:
@@ -354,3 +357,7 @@ class Execution(Running, Generic[R]):
         self.completed_at = None if record is None else record.completed_at
         self.error = None if record is None else record.error
         self.result_key = None if record is None else record.result_key
+
+
+current_execution: Final[ContextVar[Execution[Any]]] = ContextVar("current_execution")
+"""The execution that the running code is the run of."""

@@ -28,7 +28,7 @@ async def run_inline(
             raise
         raise StrayCancellation("the body was cancelled from outside its scopes") from cancelled  # noqa: ASYNC104 - nobody's
     except BodyStopped as stopped:
-        await _be_cancelled()
+        await _be_cancelled()  # noqa: ASYNC120 - the cancellation takes its place
         raise StrayCancellation("the body has stopped, and then there was no reason to any more") from stopped
     except BaseExceptionGroup as several:
         stopped_tasks, others = several.split(BodyStopped)
@@ -36,11 +36,11 @@ async def run_inline(
             raise
         if others is not None:
             raise others from stopped_tasks
-        await _be_cancelled()
+        await _be_cancelled()  # noqa: ASYNC120 - the same
         raise StrayCancellation("the body has stopped, and then there was no reason to any more") from several
 
 
-async def _be_cancelled() -> None:
+async def _be_cancelled() -> None:  # noqa: ASYNC910 - it ends by a cancellation, or there was nothing to wait for
     """Let the scope that asked for it cancel this task: the cancellation of a deadline comes with a later turn."""
-    while current_effective_deadline() <= current_time():
+    while current_effective_deadline() <= current_time():  # noqa: ASYNC110 - it is to be cancelled, not to wait
         await checkpoint()

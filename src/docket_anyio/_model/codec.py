@@ -164,6 +164,11 @@ def decode_record(fields: Mapping[bytes, bytes]) -> RunRecord | None:
             result_key=_optional(fields.get(b"result_key")),
             expires=_expiry(fields),
             priority=_priority(fields),
+            cancel_requested=_optional_number(fields.get(b"anyio:cancel_requested")),
+            cancel_reason=_optional(fields.get(b"anyio:cancel_reason")),
+            cancel_grace=_optional_seconds(fields.get(b"anyio:cancel_grace")),
+            # Whoever ends the run says when, so the time is another one then; pydocket's workers leave the field.
+            cancelled_early=fields.get(b"anyio:cancel_early", b"") == fields.get(b"completed_at"),
         )
     except ValueError as error:
         raise CorruptMessage(f"a record with a field that cannot be read: {error}") from error
@@ -315,6 +320,14 @@ def _priority(fields: Mapping[bytes, bytes]) -> Priority:
 
 def _optional(text: bytes | None) -> str | None:
     return None if text is None else text.decode(errors="replace")
+
+
+def _optional_number(text: bytes | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _optional_seconds(text: bytes | None) -> timedelta | None:
+    return None if text is None else timedelta(seconds=float(text))
 
 
 def _optional_time(text: bytes | None) -> datetime | None:

@@ -19,7 +19,8 @@ _SAME_TIME: Final = timedelta(milliseconds=1)
 class StateEvent(TypedDict):
     """A state that an execution has come to. Times are in the ISO format.
 
-    The first one that a subscription gives has all members; others have those that belong to the state.
+    The first one that a subscription gives has all members; others have those that belong to the state. ``reason`` is
+    there where it was cancelled and a reason was given.
     """
 
     type: Literal["state"]
@@ -30,6 +31,7 @@ class StateEvent(TypedDict):
     started_at: NotRequired[str | None]
     completed_at: NotRequired[str | None]
     error: NotRequired[str | None]
+    reason: NotRequired[str]
 
 
 class ProgressEvent(TypedDict):
@@ -53,6 +55,7 @@ class StateChanged:
     key: str
     state: ExecutionState
     error: str | None = None
+    reason: str | None = None
 
 
 def encode_state_event(key: str, state: ExecutionState, **details: str | None) -> str:
@@ -69,7 +72,9 @@ def decode_state_event(payload: bytes) -> StateChanged:
     """
     try:
         members: dict[str, Any] = json.loads(payload)
-        return StateChanged(str(members["key"]), ExecutionState(members["state"]), members.get("error"))
+        return StateChanged(
+            str(members["key"]), ExecutionState(members["state"]), members.get("error"), members.get("reason")
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptMessage(f"a state event that cannot be read: {payload[:200]!r}") from error
 
@@ -102,7 +107,7 @@ def decode_event(payload: bytes) -> ExecutionEvent:
 
 def state_event(key: str, record: RunRecord) -> StateEvent:
     """Return what a record says, as an event."""
-    return StateEvent(
+    event = StateEvent(
         type="state",
         key=key,
         state=record.state,
@@ -112,6 +117,9 @@ def state_event(key: str, record: RunRecord) -> StateEvent:
         completed_at=_iso(record.completed_at),
         error=record.error,
     )
+    if record.state is ExecutionState.CANCELLED and record.reason is not None:
+        event["reason"] = record.reason
+    return event
 
 
 def progress_event(key: str, progress: ProgressRecord | None) -> ProgressEvent:

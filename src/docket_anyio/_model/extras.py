@@ -11,3 +11,4 @@ class Extra(Enum):
     EXPIRY = "expiry"
     PAUSE = "pause"
     PRIORITY = "priority"
+    CANCEL = "cancel"

@@ -59,10 +59,11 @@ def _table() -> Mapping[tuple[ExecutionState | None, Step], ExecutionState]:
     for origin in (*free, *waiting, state.RUNNING):
         table[origin, Step.REPLACE_NOW] = state.QUEUED
         table[origin, Step.REPLACE_LATER] = state.SCHEDULED
-    for origin in (nothing, *waiting, state.RUNNING):
-        table[origin, Step.CANCEL] = state.CANCELLED
     for origin in waiting:
+        table[origin, Step.CANCEL] = state.CANCELLED
         table[origin, Step.CLEAR] = state.CANCELLED
+    # It is asked to stop, and runs until it has. From then on no step but its end leads anywhere, except to a new run.
+    table[state.RUNNING, Step.CANCEL] = state.RUNNING
     table[state.SCHEDULED, Step.PROMOTE] = state.QUEUED
     # A redelivered message is started again by the worker that took it over.
     for origin in (state.QUEUED, state.RUNNING):
@@ -74,7 +75,7 @@ def _table() -> Mapping[tuple[ExecutionState | None, Step], ExecutionState]:
     table[state.SCHEDULED, Step.WAKE] = state.QUEUED
     table[state.RUNNING, Step.AGAIN_NOW] = state.QUEUED
     table[state.RUNNING, Step.AGAIN_LATER] = state.SCHEDULED
-    # A run that was asked to stop and finished all the same has finished: the record follows the truth.
+    # pydocket's clients call a run cancelled when they ask it to stop. If it finishes all the same, it has finished.
     for origin in (state.RUNNING, state.CANCELLED):
         table[origin, Step.COMPLETE] = state.COMPLETED
         table[origin, Step.FAIL] = state.FAILED

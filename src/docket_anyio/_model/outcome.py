@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import Enum
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from attrs import frozen
 
-from docket_anyio._model.admission import NotAdmitted
+from docket_anyio._model.admission import Deferred, Dropped, NotAdmitted, Parked
 
 
 class CancelReason(Enum):
@@ -59,7 +59,9 @@ class TimedOut:
 
 @frozen
 class Cancelled:
-    """``docket.cancel()`` stopped the body."""
+    """``docket.cancel()`` stopped the body; ``reason`` is what was given as that."""
+
+    reason: str | None = None
 
 
 @frozen
@@ -78,3 +80,22 @@ class LeaseLost:
 
 
 Outcome: TypeAlias = Succeeded | Failed | TimedOut | Cancelled | ShutDown | SlotLost | LeaseLost | NotAdmitted
+
+
+def cause(outcome: Outcome) -> str | None:
+    """Return what stopped an attempt; ``None`` where it ended by itself, or never began."""
+    match outcome:
+        case Cancelled():
+            return CancelReason.USER.value
+        case ShutDown():
+            return CancelReason.SHUTDOWN.value
+        case LeaseLost():
+            return CancelReason.LEASE_LOST.value
+        case SlotLost():
+            return CancelReason.SLOT_LOST.value
+        case TimedOut():
+            return "timed out"
+        case Succeeded() | Failed() | Deferred() | Dropped() | Parked():
+            return None
+        case _:
+            assert_never(outcome)

@@ -16,7 +16,13 @@ EXPIRED: Final = "ExecutionExpired: it had not begun when it expired"
 
 @frozen
 class RunRecord:
-    """The record of a key. The last seven say how its last run went, until when it is to begin, how urgent it is."""
+    """The record of a key.
+
+    From ``worker`` to ``result_key`` it says how its last run went; ``expires`` is until when it is to begin, and
+    ``priority`` how urgent it is.
+    ``cancel_requested`` is the generation of the run that was asked to stop last, with the reason and the grace that
+    were given. ``cancelled_early`` tells that the state was only asked for: whoever runs it has not ended it yet.
+    """
 
     state: ExecutionState
     task: str
@@ -31,6 +37,15 @@ class RunRecord:
     result_key: str | None = None
     expires: datetime | None = None
     priority: Priority = Priority.NORMAL
+    cancel_requested: int | None = None
+    cancel_reason: str | None = None
+    cancel_grace: timedelta | None = None
+    cancelled_early: bool = False
+
+    @property
+    def reason(self) -> str | None:
+        """Why its execution was cancelled, if that was said."""
+        return self.cancel_reason if self.cancel_requested == self.generation else None
 
 
 @frozen

@@ -17,6 +17,7 @@ from docket_anyio._model.outcome import Cancelled, Failed, LeaseLost, Outcome, S
 class Finish:
     """The execution ends here: record the state and what came of it. ``result`` is pickled.
 
+    ``reason`` is why it was cancelled, in the words of whoever did that.
     ``quiet`` is the end of a chain of runs: if this run was superseded, its chain goes on, and no end is told.
     """
 
@@ -24,6 +25,7 @@ class Finish:
     result: bytes | None = None
     error: Exception | None = None
     quiet: bool = False
+    reason: str | None = None
 
 
 @frozen
@@ -113,7 +115,9 @@ def decide(
             its outcome, but nothing starts again.
     """
     match outcome:
-        case Cancelled() | Dropped():
+        case Cancelled():
+            return Finish(ExecutionState.CANCELLED, reason=outcome.reason)
+        case Dropped():
             return Finish(ExecutionState.CANCELLED)
         case ShutDown() | SlotLost():
             return HandBack()

@@ -12,7 +12,7 @@ from attrs import define, field
 from docket_anyio._model.admission import Deferred, Dropped, NotAdmitted, Parked
 from docket_anyio._model.lifecycle import ExecutionState
 from docket_anyio._model.message import Delivery, DropReason
-from docket_anyio._model.outcome import Failed, LeaseLost, Outcome, TimedOut
+from docket_anyio._model.outcome import Failed, LeaseLost, Outcome, TimedOut, cause
 from docket_anyio._model.settlement import Again, Continue, Finish, HandBack, LetGo, Settlement
 from docket_anyio.abc import Instrument
 
@@ -37,14 +37,15 @@ def _followed_by(outcome: Outcome, settlement: Settlement) -> tuple[str, str]:
     if isinstance(outcome, NotAdmitted):
         return ("✗" if isinstance(outcome, Dropped) else "⏳"), f" ({outcome.reason})"
     match settlement:
-        case Finish(state=ExecutionState.CANCELLED):
-            return "✗", " (cancelled)"
+        case Finish(state=ExecutionState.CANCELLED, reason=reason):
+            return "✗", " (cancelled)" if reason is None else f" (cancelled: {reason})"
         case Finish():
             return "↩", ""
         case Again() | Continue():
             return "↫", ""
         case HandBack():
-            return "↫", " (handed back)"
+            stopped_by = cause(outcome)
+            return "↫", " (handed back)" if stopped_by is None else f" (handed back: {stopped_by})"
         case LetGo():
             return ("✗", " (lease lost)") if isinstance(outcome, LeaseLost) else ("↬", " (superseded)")
 
@@ -91,6 +92,8 @@ class LogInstrument(Instrument):
         if error is None and not _LOGGER.isEnabledFor(logging.INFO):
             return
         extra = {**self._of_run(worker, delivery, punctuality), "duration": duration.total_seconds()}
+        if (stopped_by := cause(outcome)) is not None:
+            extra["docket.cause"] = stopped_by
         arrow, remark = _followed_by(outcome, settlement)
         bracket, call = _bracket(duration), _call(delivery)
         if error is not None:

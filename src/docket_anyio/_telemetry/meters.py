@@ -27,6 +27,7 @@ TASKS_SUPERSEDED: Final = _METER.create_counter(
 TASKS_COMPLETED: Final = _METER.create_counter("docket_tasks_completed", "1", "Attempts that ended in any way")
 TASKS_SUCCEEDED: Final = _METER.create_counter("docket_tasks_succeeded", "1", "Attempts that returned")
 TASKS_FAILED: Final = _METER.create_counter("docket_tasks_failed", "1", "Attempts that raised or took too long")
+TASKS_STOPPED: Final = _METER.create_counter("docket_tasks_stopped", "1", "Attempts that were stopped, and why")
 TASKS_RETRIED: Final = _METER.create_counter("docket_tasks_retried", "1", "Attempts that another follows")
 TASKS_PERPETUATED: Final = _METER.create_counter("docket_tasks_perpetuated", "1", "Runs that the next one follows")
 TASKS_RUNNING: Final = _METER.create_up_down_counter("docket_tasks_running", "1", "Attempts that run now")

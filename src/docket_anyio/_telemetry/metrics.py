@@ -8,7 +8,7 @@ from attrs import define
 
 from docket_anyio._model.admission import Deferred
 from docket_anyio._model.message import Delivery, DropReason
-from docket_anyio._model.outcome import Failed, Outcome, Succeeded, TimedOut
+from docket_anyio._model.outcome import Failed, Outcome, Succeeded, TimedOut, cause
 from docket_anyio._model.settlement import Again, Continue, Settlement
 from docket_anyio._model.snapshot import Depth
 from docket_anyio._telemetry.meters import (
@@ -24,6 +24,7 @@ from docket_anyio._telemetry.meters import (
     TASKS_RETRIED,
     TASKS_RUNNING,
     TASKS_STARTED,
+    TASKS_STOPPED,
     TASKS_STRICKEN,
     TASKS_SUCCEEDED,
     TASKS_SUPERSEDED,
@@ -63,6 +64,8 @@ class MetricsInstrument(Instrument):
             TASKS_SUCCEEDED.add(1, labels)
         elif isinstance(outcome, Failed | TimedOut):
             TASKS_FAILED.add(1, labels)
+        if (stopped_by := cause(outcome)) is not None:
+            TASKS_STOPPED.add(1, {**labels, "docket.cause": stopped_by})
         if isinstance(settlement, Again) and not isinstance(outcome, Deferred):
             TASKS_RETRIED.add(1, labels)
         elif isinstance(settlement, Continue):

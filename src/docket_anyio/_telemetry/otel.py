@@ -73,6 +73,9 @@ class RunSpan(Protocol):
     def succeed(self) -> None:
         """Say that it went well."""
 
+    def say(self, name: str, value: str) -> None:
+        """Say more about it."""
+
     def fail(self, error: Exception, text: str | None) -> None:
         """Say what went wrong; without a text its words cannot be had."""
 
@@ -155,6 +158,9 @@ else:
 
         def succeed(self) -> None:
             self._span.set_status(trace.StatusCode.OK)
+
+        def say(self, name: str, value: str) -> None:
+            self._span.set_attribute(name, value)
 
         def fail(self, error: Exception, text: str | None) -> None:
             if text is not None:

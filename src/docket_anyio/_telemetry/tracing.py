@@ -8,7 +8,7 @@ from datetime import timedelta
 from attrs import define, field
 
 from docket_anyio._model.message import Delivery
-from docket_anyio._model.outcome import Failed, LeaseLost, Outcome, ShutDown, SlotLost, TimedOut
+from docket_anyio._model.outcome import Cancelled, Failed, LeaseLost, Outcome, ShutDown, SlotLost, TimedOut, cause
 from docket_anyio._model.settlement import Settlement
 from docket_anyio._telemetry.otel import Attributes, Labels, RunSpan
 from docket_anyio.abc import Instrument
@@ -49,6 +49,10 @@ class TracingInstrument(Instrument):
     ) -> None:
         """See ``Instrument``."""
         span = self._spans.pop(delivery.receipt)
+        if (stopped_by := cause(outcome)) is not None:
+            span.say("docket.cause", stopped_by)
+        if isinstance(outcome, Cancelled) and outcome.reason is not None:
+            span.say("docket.reason", outcome.reason)
         match outcome:
             case Failed(error) | TimedOut(error):
                 span.fail(error, _words(error))

@@ -15,7 +15,7 @@ from docket_anyio._worker.settings import WorkerSettings
 
 @define(eq=False)
 class LeaseKeeper:
-    """Renews the lease of every delivery in hand, and stops the runs of those that are somebody else's now."""
+    """Renews the leases of all deliveries in hand, and stops the runs of those that are lost or were cancelled."""
 
     _broker: Broker
     _settings: WorkerSettings
@@ -24,7 +24,11 @@ class LeaseKeeper:
     async def run(self, ready: Callable[[], None]) -> None:
         """Renew until cancelled."""
         while True:
-            for lost in await self._broker.queue.renew(self._settings.name, self._runs.deliveries()):
+            renewed = await self._broker.queue.renew(self._settings.name, self._runs.deliveries())
+            for lost in renewed.lost:
                 self._runs.cancel(lost, CancelReason.LEASE_LOST)
+            # Who listens has heard of them, unless the announcement was lost.
+            for receipt, said in renewed.to_stop:
+                self._runs.cancel(receipt, CancelReason.USER, words=said.reason, grace=said.grace)
             ready()
             await anyio.sleep(self._settings.lease_renewal.total_seconds())

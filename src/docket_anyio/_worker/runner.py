@@ -70,7 +70,7 @@ class Runner:
     _instruments: Instruments
     _end_program: Callable[[BaseException], None]
 
-    async def run(self, run: RunScope) -> None:
+    async def run(self, run: RunScope) -> None:  # noqa: ASYNC910 - the start is a checkpoint
         """Start a delivery, run its body, and settle it."""
         delivery = run.delivery
         try:
@@ -118,7 +118,9 @@ class Runner:
             self._runs.remove(run)
 
     async def _hand_back(self, delivery: Delivery) -> None:
-        await self._supervisor.until_done("handing back", lambda: self._broker.queue.hand_back(delivery, self._worker))
+        await self._supervisor.until_done(
+            "handing back", lambda: self._broker.queue.hand_back(delivery, self._worker, self._broker.clock.now())
+        )
         self._instruments.delivery_dropped(delivery, DropReason.HANDED_BACK)
 
     async def discard(self, entry: Undecodable) -> None:
@@ -196,7 +198,7 @@ class Runner:
                 due = settlement.when <= now
                 return await queue.again(delivery, successor, now, due=due, ended=settlement.ending)
             case HandBack():
-                return await queue.hand_back(delivery, self._worker)
+                return await queue.hand_back(delivery, self._worker, now)
             case LetGo():
                 return None  # noqa: ASYNC910 - private; starting was a checkpoint
             case _:
@@ -213,6 +215,8 @@ class Runner:
         if answer is Answer.SUPERSEDED:
             self._instruments.run_superseded(delivery, "retry" if isinstance(settlement, Again) else "on_complete")
             settlement = LetGo()
+        elif answer is Answer.CANCELLED:
+            settlement = _REFUSED  # it would have begun again, and was asked to stop meanwhile
         self._instruments.run_settled(delivery, outcome, settlement, duration=duration)
 
 
@@ -227,7 +231,7 @@ def _next_run(message: TaskMessage, settlement: Continue) -> TaskMessage:
 def _ending(finish: Finish, task: str, *, at_most: int) -> Ending:
     error = finish.error
     if error is None:
-        return Ending(finish.state, result=finish.result, quiet=finish.quiet)
+        return Ending(finish.state, reason=finish.reason, result=finish.result, quiet=finish.quiet)
     text, what = _text(error)[:at_most], f"the exception of task {task!r}"
     try:
         stored = dump(error, what)

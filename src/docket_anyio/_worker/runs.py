@@ -49,7 +49,7 @@ class RunScope:
         """Return what it means that the scope has caught the body."""
         match self.reason:
             case CancelReason.USER:
-                return Cancelled()
+                return Cancelled(None if self.stop is None else self.stop.words)
             case CancelReason.SHUTDOWN:
                 return ShutDown()
             case CancelReason.LEASE_LOST:
@@ -98,10 +98,12 @@ class ActiveRuns:
         """Return what is in hand."""
         return [run.delivery for run in self]
 
-    def cancel(self, receipt: bytes, reason: CancelReason) -> None:
-        """Tell a run to stop, if it still runs."""
+    def cancel(
+        self, receipt: bytes, reason: CancelReason, *, words: str | None = None, grace: timedelta | None = None
+    ) -> None:
+        """Tell a run to stop, if it still runs; see ``StopRequest``."""
         if (run := self._runs.get(receipt)) is not None:
-            run.cancel(reason)
+            run.cancel(reason, words=words, grace=grace)
 
     def cancel_all(self, reason: CancelReason) -> None:
         """Tell every run to stop."""

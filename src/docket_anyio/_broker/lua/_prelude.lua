@@ -129,10 +129,26 @@ local function expire(runs, seconds)
   end
 end
 
--- The record says cancelled: its last delivery ends here.
-local function conclude_cancelled(runs, channel, key, seconds)
-  local completed_at = redis.call('HGET', runs, 'completed_at')
-  redis.call('PUBLISH', channel, state_event(key, 'cancelled', 'completed_at', completed_at or ''))
+-- A run that goes on is asked to stop by a field of our own, for the generation that runs: so its state does not say what
+-- is not true yet. pydocket's clients ask by the state, and so do ours where pydocket's workers would run it again.
+local function is_cancelled(runs)
+  local record = redis.call('HMGET', runs, 'state', 'generation', 'anyio:cancel_requested')
+  local state, generation, requested = record[1], record[2], record[3]
+  return state == 'cancelled' or (state and not TERMINAL[state] and requested == (generation or '0'))
+end
+
+-- What was cancelled ends here, with its last delivery. `now` is the end of what was only asked to stop until now.
+local function conclude_cancelled(runs, channel, key, seconds, now)
+  local record = redis.call('HMGET', runs, 'state', 'completed_at', 'anyio:cancel_reason', 'anyio:cancel_requested',
+    'generation')
+  local completed_at = record[1] == 'cancelled' and record[2] or now
+  redis.call('HSET', runs, 'state', 'cancelled', 'completed_at', completed_at)
+  redis.call('HDEL', runs, 'known', 'stream_id', 'anyio:cancel_early')
+  local event = state_event(key, 'cancelled', 'completed_at', completed_at)
+  if record[3] and record[4] == (record[5] or '0') then
+    event = string.sub(event, 1, -2) .. ',"reason":' .. quote(record[3]) .. '}'
+  end
+  redis.call('PUBLISH', channel, event)
   expire(runs, seconds)
 end
 
@@ -194,6 +210,8 @@ local function begin_anew(runs)
     if record[2] then
       redis.call('HSET', runs, 'generation', record[2])
     end
+  elseif record[1] == 'running' then
+    redis.call('PERSIST', runs) -- one that was cancelled has a time to live, if nobody else may be there to end it
   end
 end
 

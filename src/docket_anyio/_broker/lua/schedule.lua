@@ -35,7 +35,7 @@ if replace then
   redis.call('ZREM', keys.queue, key)
   redis.call('DEL', keys.parked, KEYS[4], KEYS[5])
   leave_line(prefix, keys.runs, key)
-elseif known or state == 'running' or redis.call('EXISTS', KEYS[4]) == 1 then
+elseif known or (state == 'running' and not is_cancelled(keys.runs)) or redis.call('EXISTS', KEYS[4]) == 1 then
   return 0
 elseif (state == 'scheduled' and parked) or (state == 'queued' and queued) then
   -- It waits for a slot, or was woken from that: there is no `known` then.

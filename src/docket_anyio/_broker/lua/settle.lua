@@ -22,7 +22,7 @@ local state = redis.call('HGET', runs, 'state')
 if receipt ~= '' and (not held or not (state == 'running' or state == 'cancelled' or state == 'queued')) then
   return 'gone'
 end
-redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit', 'woken')
+redis.call('HDEL', runs, 'known', 'stream_id', 'woken_from', 'woken_limit', 'woken', 'anyio:cancel_early')
 drop_progress(KEYS[2], generation)
 redis.call('HSET', runs, 'state', ARGV[5], 'completed_at', ARGV[6])
 if ARGV[9] ~= '' then

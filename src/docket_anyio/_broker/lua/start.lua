@@ -19,10 +19,11 @@ if superseded(runs, generation, ARGV[1], receipt ~= '' and holder and receipt) t
 end
 local record = redis.call('HMGET', runs, 'state', 'known', 'stream_id')
 local state = record[1]
-if state == 'cancelled' then
+if is_cancelled(runs) then
   -- One that was cleared in this worker's hands was announced then.
   if acknowledge(runs, stream, group, receipt) then
-    conclude_cancelled(runs, KEYS[5], ARGV[2], seconds)
+    drop_progress(KEYS[2], generation)
+    conclude_cancelled(runs, KEYS[5], ARGV[2], seconds, ARGV[8])
   end
   return 'cancelled'
 end

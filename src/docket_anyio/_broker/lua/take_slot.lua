@@ -44,7 +44,7 @@ if record[1] == 'scheduled' and record[3] == limit.waiters and tonumber(record[2
   return 'parked'
 elseif superseded(runs, generation) then
   return 'superseded'
-elseif record[1] == 'cancelled' then
+elseif is_cancelled(runs) then
   return 'cancelled'
 end
 local entry = redis.call('XRANGE', stream, receipt, receipt)[1]
