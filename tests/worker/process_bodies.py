@@ -141,6 +141,16 @@ def ask_redis(execution: Execution[Any] = CurrentExecution(), process: WorkerPro
     from_thread.run(execution.sync)
 
 
+def ignore_for_an_hour(path: Path, process: WorkerProcess = WorkerProcess(grace=HOUR)) -> None:
+    ignore(path)
+
+
+async def cancel_itself(name: str, url: str, key: str = TaskKey(), process: WorkerProcess = WorkerProcess()) -> None:
+    async with Docket(name, url) as docket:
+        await docket.cancel(key, reason="its own", grace=HOUR)
+    await anyio.sleep_forever()
+
+
 def ask_docket(execution: Execution[Any] = CurrentExecution(), process: WorkerProcess = WorkerProcess()) -> None:
     from_thread.run(execution.docket.cancel, "another")
 

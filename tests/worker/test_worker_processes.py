@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from docket_anyio import Docket, ExecutionState, Worker, WorkerProcess
+from docket_anyio import Cancellation, Docket, ExecutionState, Worker, WorkerProcess
 from docket_anyio.exceptions import (
     ExecutionCancelled,
     InvalidSetting,
@@ -26,6 +26,7 @@ from docket_anyio.exceptions import (
 )
 from tests.conftest import Store
 from tests.dockets import open_docket, running
+from tests.servers import RedisServer
 from tests.worker import process_bodies as bodies
 
 PATIENCE = 30
@@ -144,6 +145,31 @@ async def test_a_body_that_ignores_everything_is_killed(docket: Docket, worker: 
     assert await result(docket, bodies.pid) != before
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
+
+
+async def test_who_cancels_with_a_grace_is_told_that_it_was_killed(
+    docket: Docket, worker: Worker, tmp_path: Path
+) -> None:
+    execution = await docket.add(bodies.ignore_for_an_hour)(tmp_path / "body")
+    await wait_for(tmp_path / "body")
+    assert await docket.cancel(execution.key, grace=timedelta(milliseconds=100)) is Cancellation.STOPPED
+
+
+async def test_the_words_of_who_cancels_reach_the_body(docket: Docket, worker: Worker, tmp_path: Path) -> None:
+    execution = await docket.add(bodies.wait)(tmp_path / "body")
+    await wait_for(tmp_path / "body")
+    came = await docket.cancel(execution.key, reason="no longer wanted", grace=timedelta(seconds=PATIENCE))
+    assert came is Cancellation.STOPPED
+    assert "words='no longer wanted'" in await wait_for(tmp_path / "body.why")
+
+
+async def test_a_body_that_cancels_its_own_key_does_not_wait_for_itself(
+    anyio_backend: object, redis_server: RedisServer
+) -> None:
+    name = uuid4().hex
+    async with open_docket(Store("redis", redis_server.url, name)) as docket, running(docket, processes=1):
+        with pytest.raises(ExecutionCancelled, match="its own"):
+            await result(docket, bodies.cancel_itself, name, redis_server.url)
 
 
 async def test_what_is_cancelled_in_line_never_starts(docket: Docket, worker: Worker, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, NoReturn
 
 from attrs import define, field, frozen
 
+from docket_anyio._client.current import current_execution, is_current
 from docket_anyio._client.execution import Execution
 from docket_anyio._client.progress import ExecutionProgress
 from docket_anyio._client.registry import TaskRegistry
@@ -22,6 +24,8 @@ from docket_anyio.exceptions import NotOpen
 class _NoDocket:
     """The docket of what is in another process, where it cannot be asked for anything."""
 
+    name: str
+    url: str
     max_payload_bytes: int
     patience_with_workers: timedelta
 
@@ -102,8 +106,13 @@ def execution_elsewhere(execution: Execution[Any], progress: ExecutionProgress) 
     return _Sent({**fields, "docket": _nothing_of(execution.docket), "progress": progress})
 
 
+def being(execution: Any) -> AbstractContextManager[None]:
+    """Let an execution be the current one inside the block. For what is sent with a body."""
+    return is_current(current_execution, execution)
+
+
 def _nothing_of(docket: Any) -> Any:
-    return _NoDocket(docket.max_payload_bytes, docket.patience_with_workers)
+    return _NoDocket(docket.name, docket.url, docket.max_payload_bytes, docket.patience_with_workers)
 
 
 def _arrived(fields: Mapping[str, Any]) -> Execution[Any]:

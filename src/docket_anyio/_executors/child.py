@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from itertools import count
 from math import inf
@@ -230,12 +230,9 @@ class _Child:
         with ExitStack() as stack:
             stack.enter_context(going_by(running))
             stack.enter_context(connected(_Channel(self, run.number)))
-            surroundings: list[Callable[[], AbstractContextManager[object]]] = load(
-                run.surroundings, "what surrounds it"
-            )
+            function, args, kwargs, surroundings = load(run.body, f"the body of task {run.task!r}")
             for each in surroundings:
                 stack.enter_context(each())
-            function, args, kwargs = load(run.body, f"the body of task {run.task!r}")
             if run.is_async:
                 return await run_inline(function, args, kwargs)
             return await run_inline(self._threads.run, (function, args, kwargs), {})

@@ -31,9 +31,8 @@ class Run:
     Attributes:
         number: Names the run from now on.
         task: The name of its task, for messages.
-        body: The function and its arguments, pickled.
+        body: The function, its arguments, and what makes the context managers around it, pickled.
         is_async: It is to be awaited, and not to be called in a thread.
-        surroundings: Context managers to be entered around it, pickled.
         variables: Context variables: module, name, and the pickled value.
         levels: The levels of loggers, by name; the root's name is empty.
         deadline: When the body has to be done, if its signature says so.
@@ -43,7 +42,6 @@ class Run:
     task: str
     body: bytes
     is_async: bool
-    surroundings: bytes
     variables: Sequence[tuple[str, str, bytes]]
     levels: Mapping[str, int]
     deadline: datetime | None

@@ -75,15 +75,19 @@ def _dump(value: object) -> bytes:
 
 
 def dump_body(
-    task: str, function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
+    task: str,
+    function: Callable[..., object],
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    surroundings: Sequence[object],
 ) -> bytes:
-    """Pickle a function and its arguments.
+    """Pickle a function, its arguments, and what surrounds it.
 
     Raises:
         NotSerializable: One of them cannot be pickled; the message names it.
     """
     try:
-        return _dump((function, tuple(args), dict(kwargs)))
+        return _dump((function, tuple(args), dict(kwargs), list(surroundings)))
     except Exception as error:  # whatever a user's __reduce__ raises
         culprit, reason = _find_culprit(function, args, kwargs) or ("what it is called with", error)
         raise NotSerializable(

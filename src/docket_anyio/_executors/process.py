@@ -199,13 +199,11 @@ class ChildProcess:
 
     async def _begin(self, talk: _Talk, body: bytes) -> None:
         call = talk.call
-        surroundings = dump(list(call.surroundings), f"what surrounds task {call.task!r}")
         run = Run(
             talk.number,
             call.task,
             body,
             call.is_async,
-            surroundings,
             dump_variables(),
             levels(),
             call.sign.deadline,

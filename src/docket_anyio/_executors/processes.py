@@ -76,7 +76,7 @@ class ProcessPool:
             NotOpen: The pool is not running.
             Exception: What the body raised.
         """
-        body = dump_body(call.task, call.function, call.args, call.kwargs)
+        body = dump_body(call.task, call.function, call.args, call.kwargs, call.surroundings)
         try:
             async with self._free:
                 child = await self._take(call)

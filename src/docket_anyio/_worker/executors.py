@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial, wraps
 from math import inf
 
 from attrs import define, field
 
+from docket_anyio._client.current import current_execution
+from docket_anyio._client.elsewhere import being
 from docket_anyio._executors.calls import ProcessCall
 from docket_anyio._executors.processes import ProcessPool
 from docket_anyio._executors.stopping import StopSign
@@ -74,6 +77,12 @@ class Executors:
         @wraps(plan.function)
         async def call(*args: object, **kwargs: object) -> object:
             sending, headers = Sending(), trace_headers()
+            # Inside it knows whose run it is: who cancels its own key does not wait for itself.
+            surroundings: list[Callable[[], AbstractContextManager[object]]] = [
+                partial(being, sending.value(current_execution.get()))
+            ]
+            if headers:
+                surroundings.append(partial(within_trace, headers))
             for each in limits:
                 each.scope.deadline = inf  # it does not run while it waits for a process
             body = ProcessCall(
@@ -86,7 +95,7 @@ class Executors:
                 grace=executor.grace,
                 max_tasks=executor.max_tasks,
                 max_memory=executor.max_memory,
-                surroundings=[partial(within_trace, headers)] if headers else [],
+                surroundings=surroundings,
                 objects=sending.objects,
                 began=begin,
             )
