@@ -107,7 +107,11 @@ def assert_played(command: Command) -> None:
 async def test_what_is_not_as_expected_is_told(anyio_backend: object) -> None:
     journal = Journal(pass_over)
     for key, expected in EXPECTED.items():
-        result = {ValueError: ValueError(), TaskTimeout: TaskTimeout(), ExecutionCancelled: ExecutionCancelled()}.get(
+        result = {
+            ValueError: ValueError(),
+            TaskTimeout: TaskTimeout(),
+            ExecutionCancelled: ExecutionCancelled("K"),
+        }.get(
             expected.result,  # type: ignore[arg-type]
             expected.result,
         )

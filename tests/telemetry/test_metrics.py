@@ -8,7 +8,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from docket_anyio import Docket, Perpetual, RateLimit, Retry, StrikeList, Timeout, Worker
+from docket_anyio import ConcurrencyLimit, Docket, Perpetual, RateLimit, Retry, StrikeList, Timeout, Worker
 from docket_anyio.dependencies import current_execution
 from tests.clocks import virtual_time
 from tests.conftest import Store
@@ -130,6 +130,38 @@ async def test_a_run_that_is_handed_back(docket: Docket, seen: Seen) -> None:
         await began.wait()
     assert runs(seen, docket, "long") == {"started": 1, "completed": 1}
     await docket.cancel("K")
+
+
+@virtual_time
+@pytest.mark.parametrize("cause", ["cancelled", "timed out", "shutdown", "slot lost", "lease lost", None])
+async def test_what_stopped_a_run_is_told_apart(docket: Docket, seen: Seen, cause: str | None) -> None:
+    async def long(
+        timeout: Timeout = Timeout(timedelta(seconds=50 if cause == "timed out" else 5000)),
+        limit: ConcurrencyLimit = ConcurrencyLimit(),
+    ) -> None:
+        await anyio.sleep(100)
+
+    slots, stream = f"{docket.name}:concurrency:long", docket.stream_key
+    async with docket.redis() as redis:
+        async with running(docket, name="W", redelivery_timeout=timedelta(minutes=1), grace=timedelta(0)):
+            await docket.add(long, key="K")()
+            await anyio.sleep(1)
+            if cause == "cancelled":
+                await docket.cancel("K")
+            elif cause == "slot lost":
+                await redis.delete(slots)
+                await redis.zadd(slots, {"another": (await redis.time())[0] + 60})
+                await redis.expire(slots, 600)
+            elif cause == "lease lost":
+                ((receipt, _),) = await redis.xrange(stream)
+                await redis.xclaim(stream, "docket-workers", "another", 0, [receipt])
+            await anyio.sleep({"shutdown": 0, "lease lost": 20, None: 120}.get(cause, 80))
+        await docket.cancel("K")
+        await redis.xtrim(stream, maxlen=0)
+        await redis.delete(docket.runs_key("K"), f"{docket.name}:progress:K")
+    points = seen.points("docket_tasks_stopped", docket__name=docket.name)
+    labels = {"docket.name": docket.name, "docket.worker": "W", "docket.task": "long", "docket.cause": cause}
+    assert [(each.labels, each.value) for each in points] == ([] if cause is None else [(labels, 1)])
 
 
 @virtual_time

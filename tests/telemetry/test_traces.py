@@ -123,7 +123,7 @@ async def test_a_failure_without_words(docket: Docket, seen: Seen) -> None:
     assert seen.span(docket.name, "boom").status.status_code is StatusCode.ERROR
 
 
-async def held(docket: Docket, end: Callable[[], Awaitable[None]], grace: timedelta) -> None:
+async def held(docket: Docket, end: Callable[[], Awaitable[object]], grace: timedelta) -> None:
     began = anyio.Event()
 
     async def hold() -> None:
@@ -137,13 +137,17 @@ async def held(docket: Docket, end: Callable[[], Awaitable[None]], grace: timede
 
 
 async def test_a_cancelled_run_is_no_failure(docket: Docket, seen: Seen) -> None:
-    await held(docket, lambda: docket.cancel("K"), timedelta(seconds=5))
-    assert seen.span(docket.name, "hold").status.status_code is StatusCode.OK
+    await held(docket, lambda: docket.cancel("K", reason="enough"), timedelta(seconds=5))
+    span = seen.span(docket.name, "hold")
+    assert span.status.status_code is StatusCode.OK
+    told = span.attributes or {}
+    assert (told["docket.cause"], told["docket.reason"]) == ("cancelled", "enough")
 
 
 async def test_a_run_that_is_handed_back_went_neither_well_nor_badly(docket: Docket, seen: Seen) -> None:
     await held(docket, anyio.lowlevel.checkpoint, timedelta(0))
-    assert seen.span(docket.name, "hold").status.status_code is StatusCode.UNSET
+    span = seen.span(docket.name, "hold")
+    assert (span.status.status_code, (span.attributes or {})["docket.cause"]) == (StatusCode.UNSET, "shutdown")
     await docket.cancel("K")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from docket_anyio import Docket, Execution, ExecutionCancelled, Worker
+from docket_anyio import Cancellation, Docket, Execution, ExecutionCancelled, Worker
 from docket_anyio.exceptions import RedisRefused, RedisUnavailable
 from tests.conftest import StartRedis, Store
 from tests.dockets import open_docket, run_all, running
@@ -185,6 +185,37 @@ async def test_a_request_to_stop_that_nobody_heard_is_found(anyio_backend: objec
                     await stage.ended.wait()
                 with pytest.raises(ExecutionCancelled):
                     await patient_result(execution)
+
+
+async def test_whoever_waits_for_a_stop_hears_of_it_over_another_connection(
+    anyio_backend: object, start_redis: StartRedis
+) -> None:
+    stage, came = Stage(), list[Cancellation]()
+
+    async def body() -> None:
+        stage.started.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await stage.go_on.wait()
+
+    async def cancel(docket: Docket) -> None:
+        came.append(await docket.cancel("one", reason="enough", grace=timedelta(seconds=10)))
+
+    with start_redis() as server:
+        async with Docket("d", server.url) as docket, Docket("d", server.url) as other:
+            await docket.add(body, key="one")()
+            async with running(docket, **SOON), other.redis() as redis:
+                await stage.started.wait()
+                with anyio.fail_after(10):
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(cancel, other)
+                        for _ in range(3):
+                            await anyio.sleep(0.05)
+                            await redis.client_kill_filter(_type="pubsub")
+                        stage.go_on.set()
+    assert came == [Cancellation.STOPPED]
 
 
 # --- at the start -------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 
 @define
 class Stage:
-    """A body that stops when it is told to, unless it is held; and then it does as it is told to."""
+    """A body that waits to be stopped, for longer if it is held, and then does what it is to do then."""
 
     started: anyio.Event = field(factory=anyio.Event)
     told: anyio.Event = field(factory=anyio.Event)
@@ -56,7 +56,7 @@ class Stage:
                     await self.let_go.wait()
             if self.then is None:
                 raise
-            return self.then()
+            return self.then()  # noqa: ASYNC104 - that is what it is for
 
 
 @asynccontextmanager
