@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from docket_anyio._model.extras import Extra
+from docket_anyio._redis.url import Kind
+from docket_anyio.exceptions import InvalidSetting
 
 GROUP = "docket-workers"
+
+
+def _prefix_of(keys: Keys) -> str:
+    return f"{{{keys.name}}}" if keys.one_slot else keys.name
 
 
 @frozen
@@ -14,13 +20,27 @@ class Keys:
     """The keys of one docket.
 
     Args:
-        prefix: The docket's name.
+        name: The docket's name.
         bare_results: Results stand under a plain key, as on a cluster and in memory; a standalone Redis has them in
             entries of a result store (WIRE section 10).
+        one_slot: All of them are to be in the same slot of a cluster.
     """
 
-    prefix: str
+    name: str
     bare_results: bool
+    one_slot: bool = False
+    prefix: str = field(init=False, default=Factory(_prefix_of, takes_self=True))
+
+    @classmethod
+    def on(cls, kind: Kind, name: str) -> Keys:
+        """Return the keys of a docket on one kind of Redis.
+
+        Raises:
+            InvalidSetting: The name cannot hold the keys together on a cluster.
+        """
+        if kind == "cluster" and name.startswith("}"):
+            raise InvalidSetting("on a cluster the name of a docket must not begin with '}': nothing stands before it")
+        return cls(name, bare_results=kind in {"memory", "cluster"}, one_slot=kind == "cluster")
 
     @property
     def stream(self) -> str:
@@ -119,16 +139,19 @@ class Keys:
         return f"{self.prefix}:{scope}:concurrency:{name}" if scope else f"{self.prefix}:concurrency:{name}"
 
     def rate_window(self, name: str, scope: str | None) -> str:
-        """Return the sorted set of what has begun lately. A scope, here and below, is one across dockets."""
-        return f"{scope or self.prefix}:ratelimit:{name}"
+        """Return the sorted set of what has begun lately. A scope, here and below, is one across dockets.
+
+        On a cluster these stand in slots of their own, with or without one.
+        """
+        return f"{scope or self.name}:ratelimit:{name}"
 
     def cooldown(self, name: str, scope: str | None) -> str:
         """Return the string that is there while nothing may begin."""
-        return f"{scope or self.prefix}:cooldown:{name}"
+        return f"{scope or self.name}:cooldown:{name}"
 
     def debounce(self, name: str, scope: str | None) -> tuple[str, str]:
         """Return the strings that tell who is to run in the place of all, and when the last one came."""
-        base = f"{scope or self.prefix}:debounce:{name}:{{{name}}}"
+        base = f"{scope or self.name}:debounce:{name}:{{{name}}}"
         return f"{base}:winner", f"{base}:last_seen"
 
     def result(self, result_key: str) -> str:

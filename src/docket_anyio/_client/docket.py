@@ -94,7 +94,7 @@ class Docket(Fleet):
             raise InvalidSetting("a docket needs a name")
         self.credential_provider: Final = options.get("credential_provider")
         self._address: Final = parse_url(url, self.credential_provider)
-        keys = Keys(name, bare_results=self._address.kind == "memory")
+        keys = Keys.on(self._address.kind, name)
         super().__init__(name, keys, heartbeat_interval, missed_heartbeats)
         self.url: Final = url
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
@@ -112,7 +112,7 @@ class Docket(Fleet):
         if self._session is not None:
             raise NotOpen(f"{self!r} is open already; open another one of the same name instead")
         broker = Broker(
-            connect(self._address),
+            connect(self._address, home=self._keys.prefix),
             self._keys,
             self.execution_ttl,
             in_process=self._address.kind == "memory",

@@ -10,9 +10,9 @@ from attrs import define, field
 from redis.exceptions import RedisError
 
 from docket_anyio._redis.commands import blocking_seconds, pack
-from docket_anyio._redis.connection import Connection, Slot
+from docket_anyio._redis.connection import Connection, Slot, as_reply
 from docket_anyio._redis.dialing import Dialer
-from docket_anyio._redis.errors import Disconnected
+from docket_anyio._redis.errors import Disconnected, is_of_replica
 from docket_anyio._redis.transport import Command, Reply
 
 _RETREAT: Final = 2.0
@@ -67,10 +67,10 @@ class SocketBlockingConnection:
             except BaseException:
                 await self._retreat(connection, slot)  # noqa: ASYNC102 - shielded and bounded in there
                 raise
-        reply = slot.replies[0]
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        if is_of_replica(slot.replies[0]):
+            connection.retire("the server is a replica now")
+            raise Disconnected("the server is a replica now", maybe_executed=False)
+        return as_reply(slot.replies[0])
 
     async def _retreat(self, connection: Connection, slot: Slot) -> None:
         """Call a cancelled command off, and keep what it had brought. Leaves the connection in step, or closed."""
