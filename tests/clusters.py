@@ -146,15 +146,25 @@ class Cluster:
                 each.revive()
         self.wait_whole()
 
-    def move_slot(self, key: str, target: Mortal, *, at_once: int = 100) -> None:
+    def move_slot(self, key: str, target: Mortal) -> None:
         """Move the slot of a key to another master, as ``redis-cli --cluster reshard`` does."""
+        source = self.master_of(key)
+        with self.moving_slot(key, target):
+            while names := ask(source, "CLUSTER", "GETKEYSINSLOT", key_slot(key.encode()), 100):
+                self.move_keys(source, target, *names)
+
+    @contextmanager
+    def moving_slot(self, key: str, target: Mortal) -> Iterator[None]:
+        """Announce that a slot moves, and afterwards that it has."""
         slot, source = key_slot(key.encode()), self.master_of(key)
         ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.node_id(source))
         ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.node_id(target))
-        while names := ask(source, "CLUSTER", "GETKEYSINSLOT", slot, at_once):
-            ask(source, "MIGRATE", "127.0.0.1", target.server.port, "", 0, 5000, "KEYS", *names)
-        for each in (target, source, *(each for each in self.members if role(each) == "master")):
+        yield
+        for each in (target, source, *(each for each in self.members if each.alive and role(each) == "master")):
             ask(each, "CLUSTER", "SETSLOT", slot, "NODE", self.node_id(target))
+
+    def move_keys(self, source: Mortal, target: Mortal, *keys: str) -> None:
+        ask(source, "MIGRATE", "127.0.0.1", target.server.port, "", 0, 5000, "KEYS", *keys)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain, repeat
-from typing import Final
+from typing import Any, Final, cast
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -16,6 +16,7 @@ from redis.exceptions import (
     AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterCrossSlotError,
     ClusterDownError,
     MovedError,
     RedisError,
@@ -27,7 +28,7 @@ from docket_anyio._clock import ServerClock
 from docket_anyio._redis.commands import READ_ONLY, name_of, pack
 from docket_anyio._redis.connection import Slot, as_reply
 from docket_anyio._redis.dialing import PATIENCE, Dialer
-from docket_anyio._redis.errors import Disconnected
+from docket_anyio._redis.errors import Disconnected, reason_of
 from docket_anyio._redis.hosts import Host
 from docket_anyio._redis.multiplexer import Multiplexer
 from docket_anyio._redis.routing import SlotMap, slot_of
@@ -101,7 +102,11 @@ class ClusterTransport:
         return as_reply(reply)
 
     async def execute_all(self, commands: Sequence[Command], *, repeatable: bool = False) -> list[Reply]:
-        """See ``Transport``. Outside of a transaction those for different slots go out one slot after the other."""
+        """See ``Transport``. Outside of a transaction those for different slots go out one slot after the other.
+
+        Raises:
+            ClusterCrossSlotError: A transaction is about different slots.
+        """
         if not commands:
             await checkpoint()
             return []
@@ -109,6 +114,8 @@ class ClusterTransport:
         first = next((each for each in slots if each is not None), self.home)
         effort = self.effort()
         if name_of(commands[0]) == "MULTI":
+            if any(each not in {None, first} for each in slots):
+                raise ClusterCrossSlotError("CROSSSLOT the keys of a transaction are not in the same slot")
             return await self._carry(commands, first, effort, repeatable=repeatable)
         replies: list[Reply] = [None] * len(commands)
         for slot in dict.fromkeys(first if each is None else each for each in slots):
@@ -244,7 +251,7 @@ class ClusterTransport:
             except AuthenticationError:
                 raise
             except (OSError, RedisConnectionError) as error:
-                reason = f"{host[0]}:{host[1]}: {error.__cause__ or error or type(error).__name__}"
+                reason = f"{host[0]}:{host[1]}: {reason_of(error)}"
             else:
                 self._adopt(slots, host)
                 return slots
@@ -367,4 +374,5 @@ def _to_repeat(commands: Sequence[Command], replies: Sequence[Reply]) -> list[in
 
 def _named(error: AskError, answered: Host) -> Host:
     """Return the node that a redirection names; without a name it is where the node is that has answered."""
-    return (error.host if error.host not in {"", "?"} else answered[0]), error.port
+    name, port = cast("Host", cast("Any", error).node_addr)  # redis-py leaves it untyped
+    return (name if name not in {"", "?"} else answered[0]), port

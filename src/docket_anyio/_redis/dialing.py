@@ -9,7 +9,6 @@ import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import chain, repeat
 from typing import Final
 
 import anyio
@@ -21,14 +20,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from docket_anyio._clock import ServerClock
 from docket_anyio._redis.commands import pack
 from docket_anyio._redis.connection import Connection, Slot, as_reply
-from docket_anyio._redis.errors import Disconnected
+from docket_anyio._redis.errors import Disconnected, reason_of
 from docket_anyio._redis.transport import Argument, Command, Reply
 from docket_anyio._redis.url import Address, TlsOptions
 from docket_anyio._redis.waiter import Port, open_port
 from docket_anyio._redis.wire import Tls, Wire
 
 _PAUSES: Final = (0.05, 0.15, 0.4)
-"""Seconds between the tries of one caller, about; the last one again and again."""
+"""Seconds between the tries of one caller, about. Longer outages than these are the callers' business."""
 PATIENCE: Final = 1.0
 """For how many seconds one caller tries, where nothing tells that it will be better soon."""
 _VERIFY: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -50,7 +49,7 @@ class Dialer:
             AuthenticationError: It did not accept the password, or wants one.
             ResponseError: It refused something else, such as the number of the database.
         """
-        begun, pauses = anyio.current_time(), chain(_PAUSES, repeat(_PAUSES[-1]))
+        begun, pauses = anyio.current_time(), iter(_PAUSES)
         while True:
             try:
                 return await self.dial_once()
@@ -59,8 +58,8 @@ class Dialer:
             except ssl.SSLCertVerificationError as error:
                 raise self._unreachable(error) from error
             except (OSError, RedisConnectionError) as error:
-                pause = next(pauses)
-                if anyio.current_time() - begun + pause > self.patience:
+                pause = next(pauses, _PAUSES[-1] if self.patience > PATIENCE else None)
+                if pause is None or anyio.current_time() - begun + pause > self.patience:
                     raise self._unreachable(error) from error
             # Many clients lose a server at once; they should not come back at once.
             await anyio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
@@ -71,8 +70,7 @@ class Dialer:
         elif isinstance(error, Disconnected):
             words = str(error)
         else:
-            # AnyIO says that all attempts failed; its cause says why.
-            words = str(error.__cause__ or error) or type(error).__name__
+            words = reason_of(error)
         return Disconnected(f"could not connect to {self.address.redacted}: {words}", maybe_executed=False)
 
     async def dial_once(self) -> Connection:

@@ -18,6 +18,11 @@ class Disconnected(RedisConnectionError):
         self.maybe_executed = maybe_executed
 
 
+def reason_of(error: Exception) -> str:
+    """Return why a connection failed. AnyIO says that all attempts did; its cause says why."""
+    return str(error.__cause__ or error) or type(error).__name__
+
+
 def is_of_replica(reply: object) -> bool:
     """Tell whether a reply is a refusal because the server is not the master, or not any more: nothing was done.
 

@@ -13,7 +13,7 @@ from docket_anyio._clock import ServerClock
 from docket_anyio._redis.commands import pack
 from docket_anyio._redis.connection import Connection, Slot, as_reply
 from docket_anyio._redis.dialing import PATIENCE, Dialer
-from docket_anyio._redis.errors import Disconnected
+from docket_anyio._redis.errors import Disconnected, reason_of
 from docket_anyio._redis.hosts import Host
 
 
@@ -60,7 +60,7 @@ class SentinelDialer(Dialer):
             except AuthenticationError:
                 raise
             except (OSError, RedisConnectionError, ResponseError) as error:
-                reason = f"{sentinel[0]}:{sentinel[1]}: {error.__cause__ or error or type(error).__name__}"
+                reason = f"{sentinel[0]}:{sentinel[1]}: {reason_of(error)}"
             else:
                 if master is not None:
                     self.patience = self.address.response_timeout
