@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
 from attrs import define, frozen
+from redis.backoff import NoBackoff
 from redis.crc import key_slot
+from redis.retry import Retry
 
 from tests.servers import Mortal, ServerFailed, open_mortals
 
@@ -37,7 +39,8 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 @contextmanager
 def asking(mortal: Mortal) -> Iterator[Any]:
     """Give a client for one server, by the socket, which needs neither TLS nor the right port."""
-    client = redis.Redis(unix_socket_path=str(mortal.server.socket), decode_responses=True)
+    once = Retry(NoBackoff(), 0)
+    client = redis.Redis(unix_socket_path=str(mortal.server.socket), decode_responses=True, retry=once)
     try:
         yield client
     finally:
@@ -116,9 +119,9 @@ class Cluster:
 
     def nodes(self, member: Mortal) -> list[Node]:
         """Return the nodes as one of them knows them."""
-        with redis.Redis(unix_socket_path=str(member.server.socket)) as client:
+        with asking(member) as client:
             client.response_callbacks.clear()
-            return [Node.of(line.split()) for line in client.execute_command("CLUSTER NODES").decode().splitlines()]
+            return [Node.of(line.split()) for line in client.execute_command("CLUSTER NODES").splitlines()]
 
     def node_id(self, mortal: Mortal) -> str:
         return str(ask(mortal, "CLUSTER", "MYID"))
@@ -131,8 +134,10 @@ class Cluster:
         nodes = self.nodes(mortal)
         with asking(mortal) as client:
             replication = client.info("replication")
+            state = str(client.execute_command("CLUSTER INFO"))
         return (
-            sum(each.slots for each in nodes) == SLOTS
+            "ok" in state
+            and sum(each.slots for each in nodes) == SLOTS
             and len(nodes) == len(self.members)
             and not any(each.trouble for each in nodes)
             and all(each.slots or "slave" in each.flags for each in nodes)
@@ -274,18 +279,24 @@ def open_sentinels(binary: str, *, replicas: int = 1, sentinels: int = 3, down_a
         master = members[0].server.port
         for each in members[1:]:
             ask(each, "REPLICAOF", "127.0.0.1", master)
-        with _open_sentinels(binary, sentinels, master, down_after) as watchers:
+        with open_watchers(binary, master, count=sentinels, down_after=down_after) as watchers:
             watched = Watched(members, watchers)
             watched.wait_whole()
             yield watched
 
 
 @contextmanager
-def _open_sentinels(binary: str, count: int, master: int, down_after: int) -> Iterator[list[Mortal]]:
+def open_watchers(
+    binary: str, master: int, *options: str, count: int = 1, down_after: int = 60_000
+) -> Iterator[list[Mortal]]:
+    """Run sentinels that watch over the master at a port, with options of their own."""
     settings = [
         f"sentinel monitor {SERVICE} 127.0.0.1 {master} {max(1, count - 1)}",
         f"sentinel down-after-milliseconds {SERVICE} {down_after}",
         f"sentinel failover-timeout {SERVICE} 1000",
     ]
-    with open_mortals(binary, count, "--sentinel", configuration="\n".join(settings)) as watchers:
+    with open_mortals(binary, count, "--sentinel", *options, configuration="\n".join(settings)) as watchers:
+        for each in watchers:
+            with suppress(redis.RedisError):  # before Redis 7 they cannot be hurried, and with a password not by this
+                ask(each, "SENTINEL", "DEBUG", "info-period", 200, "publish-period", 200)
         yield watchers
