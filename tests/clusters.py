@@ -104,6 +104,12 @@ class Cluster:
     def by_port(self, port: int) -> Mortal:
         return next(each for each in self.members if each.server.port == port)
 
+    def masters(self) -> list[Mortal]:
+        return [each for each in self.members if each.alive and role(each) == "master"]
+
+    def another_master(self, than: Mortal) -> Mortal:
+        return next(each for each in self.masters() if each is not than)
+
     def master_of(self, key: str) -> Mortal:
         return self._of(key)[0]
 
@@ -165,7 +171,7 @@ class Cluster:
         ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.node_id(source))
         ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.node_id(target))
         yield
-        for each in (target, source, *(each for each in self.members if each.alive and role(each) == "master")):
+        for each in (target, source, *self.masters()):
             ask(each, "CLUSTER", "SETSLOT", slot, "NODE", self.node_id(target))
 
     def move_keys(self, source: Mortal, target: Mortal, *keys: str) -> None:

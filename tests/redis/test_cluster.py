@@ -44,7 +44,7 @@ async def test_each_key_is_on_its_master(client: Redis, cluster: Cluster) -> Non
     for name in names:
         await client.set(name, name)
     assert [await client.get(name) for name in names] == [name.encode() for name in names]
-    assert {cluster.master_of(name) for name in names} == set(cluster.members[:3])
+    assert {cluster.master_of(name) for name in names} == set(cluster.masters())
 
 
 async def test_one_node_of_the_url_is_enough(cluster: Cluster, home: str) -> None:
@@ -103,7 +103,7 @@ async def test_what_is_published_is_heard(client: Redis, home: str) -> None:
 async def test_a_slot_that_has_moved_is_followed(client: Redis, cluster: Cluster, home: str) -> None:
     """MOVED, for every kind of command, and no script is lost on the way."""
     source = cluster.master_of(home)
-    target = next(each for each in cluster.members[:3] if each is not source)
+    target = cluster.another_master(source)
     async with (
         client.transport.open_blocking() as blocking,
         client.transport.open_subscription(channels=[home]) as subscription,
@@ -125,7 +125,7 @@ async def test_a_slot_that_has_moved_is_followed(client: Redis, cluster: Cluster
 async def test_a_slot_that_is_moving_is_asked_for(client: Redis, cluster: Cluster, home: str) -> None:
     """ASK for what has moved already, TRYAGAIN for what has moved in part: it is waited for."""
     source = cluster.master_of(home)
-    target = next(each for each in cluster.members[:3] if each is not source)
+    target = cluster.another_master(source)
     await client.mset({f"{home}a": "1", f"{home}b": "2"})
     with cluster.moving_slot(home, target):
         assert await client.get(f"{home}a") == b"1"
@@ -184,7 +184,7 @@ async def test_a_master_that_was_deposed_is_left(client: Redis, cluster: Cluster
 async def test_without_any_node_it_is_said_soon() -> None:
     begun = anyio.current_time()
     async with connect(parse_url("redis+cluster://:secret@127.0.0.1:1,127.0.0.1:2")) as client:
-        with pytest.raises(Disconnected, match="no node of redis\\+cluster://:\\*\\*\\*@127.0.0.1:1,") as caught:
+        with pytest.raises(Disconnected, match=r"no node of redis\+cluster://:\*\*\*@127.0.0.1:1,") as caught:
             await client.ping()
     assert not caught.value.maybe_executed
     assert anyio.current_time() - begun < 3
