@@ -31,13 +31,14 @@ SHADOW = 0.2
 
 @pytest.fixture(scope="module")
 def cluster(redis_server_binary: str) -> Iterator[Cluster]:
-    with open_cluster(redis_server_binary) as cluster:
+    with open_cluster(redis_server_binary, node_timeout=1000) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
 def watched(redis_server_binary: str) -> Iterator[Watched]:
-    with open_sentinels(redis_server_binary) as watched:
+    # Any sooner, and a busy machine is taken for a dead one: two masters at once lose what the wrong one is told.
+    with open_sentinels(redis_server_binary, down_after=1500) as watched:
         yield watched
 
 
@@ -54,7 +55,7 @@ def test_master(make_fleet: Any, request: pytest.FixtureRequest, kind: str) -> N
     options = {"concurrency": CONCURRENCY, "redelivery_timeout": REDELIVERY}
     workers = [fleet.start_worker(f"worker-{number}", **options) for number in range(2)]
     fleet.processes.wait_until(lambda: len(fleet.docket.workers()) == 2, "the workers' heartbeats")
-    producer = fleet.start_producer(COUNT, "--persist", over=OVER, seconds=0.05, lanes=10)
+    producer = fleet.start_producer(COUNT, "--persist", over=OVER, seconds=0.05, lanes=10, pace=10 * OVER / COUNT)
 
     killed_at: list[float] = []
     for number in range(1, KILLS + 1):
