@@ -176,5 +176,8 @@ class Keys:
 
 
 def _escaped(text: str) -> str:
-    """Return text that matches only itself in a pattern of Redis."""
-    return "".join(f"\\{each}" if each in "*?[]\\^-" else each for each in text)
+    """Return text that matches only itself in a pattern of Redis.
+
+    Nothing more than it takes is escaped: an access list has to name the pattern as it is, and may be pydocket's.
+    """
+    return "".join(f"\\{each}" if each in "*?[\\" else each for each in text)

@@ -1,0 +1,148 @@
+"""The rights that the documentation says a user of Redis needs, held to a real server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import redis
+
+from docket_anyio import (
+    ConcurrencyLimit,
+    Cooldown,
+    Debounce,
+    Docket,
+    Perpetual,
+    Progress,
+    RateLimit,
+    Retry,
+    Worker,
+)
+from docket_anyio.exceptions import RedisRefused
+from tests.conftest import StartRedis
+from tests.servers import RedisServer
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "redis-setups.md"
+USERS = dict(re.findall(r"^```acl\nuser (\w+) (.*?)\n```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
+
+
+@pytest.fixture
+def server(start_redis: StartRedis) -> Iterator[RedisServer]:
+    """A Redis on which the users of the documentation have the rights that stand there, and no others."""
+    with start_redis() as server:
+        with redis.Redis.from_url(server.unix_url) as client:
+            for name, rules in USERS.items():
+                client.execute_command("ACL", "SETUSER", name, "reset", *rules.split())
+        yield server
+
+
+@contextmanager
+def no_refusals(server: RedisServer) -> Iterator[None]:
+    with redis.Redis.from_url(server.unix_url) as client:
+        client.acl_log_reset()
+        yield
+        refused = {(each["username"], each["reason"], each["object"]) for each in client.acl_log()}
+        assert {each for each in refused if each[2] not in {"client|setinfo"}} == set()
+
+
+def url_of(server: RedisServer, user: str) -> str:
+    return f"redis://{user}:secret@127.0.0.1:{server.port}/0"
+
+
+async def plain(number: int) -> int:
+    return number * 2
+
+
+async def fails_once(retry: Retry = Retry(attempts=2)) -> None:
+    if retry.attempt == 1:
+        raise ValueError
+
+
+async def limited(where: str, limit: ConcurrencyLimit = ConcurrencyLimit("where", 1)) -> None:
+    await anyio.sleep(0.02)
+
+
+async def rated(limit: RateLimit = RateLimit(1, per=timedelta(milliseconds=50))) -> None: ...
+
+
+async def cooled(cooldown: Cooldown = Cooldown(timedelta(milliseconds=20))) -> None: ...
+
+
+async def settled(debounce: Debounce = Debounce(timedelta(milliseconds=20))) -> None: ...
+
+
+async def stays(progress: Progress = Progress()) -> None:
+    await progress.set_total(10)
+    await progress.increment()
+    await progress.set_message("here")
+    await anyio.sleep_forever()
+
+
+async def repeats(perpetual: Perpetual = Perpetual(every=timedelta(milliseconds=10), automatic=True)) -> None: ...
+
+
+TASKS = [plain, fails_once, limited, rated, cooled, settled, stays, repeats]
+
+
+def soon() -> datetime:
+    return datetime.now(UTC) + timedelta(milliseconds=50)
+
+
+async def use_everything(docket: Docket) -> None:
+    """What a client can do, while a worker works."""
+    results = [await docket.add(plain)(number) for number in range(3)]
+    results.append(await docket.add(plain, soon())(3))
+    results.append(await docket.replace(plain, soon(), "replaced")(4))
+    results += await docket.add_many([docket.call(plain)(5), docket.call(plain, expires=timedelta(minutes=1))(6)])
+    assert [await each.get_result() for each in results] == [0, 2, 4, 6, 8, 10, 12]
+    for task in (fails_once, rated, rated, cooled, cooled, settled, settled):
+        await docket.add(task)()
+    for _ in range(3):
+        await docket.add(limited)("here")
+    staying = await docket.add(stays, key="stays")()
+    async with staying.events() as events:
+        while (event := await anext(events))["type"] != "progress" or event["message"] != "here":
+            pass
+    await anyio.sleep(0.3)  # longer than it takes to renew the lease
+    await docket.cancel("stays")
+    await docket.add(plain, datetime.now(UTC) + timedelta(hours=1), "later")(1)
+    await docket.cancel("later")
+    await docket.strike("plain", "number", "==", 7)
+    await docket.restore("plain", "number", "==", 7)
+    await docket.snapshot()
+    assert [each.name for each in await docket.workers()] == ["W"]
+    await docket.task_workers("plain")
+    assert await docket.get_execution("stays") is not None
+    await docket.pause()
+    assert await docket.is_paused()
+    await docket.clear()
+    await docket.resume()
+
+
+async def test_the_rights_suffice(anyio_backend: object, server: RedisServer) -> None:
+    with no_refusals(server):
+        async with (
+            Docket("orders", url_of(server, "client")) as docket,
+            Docket("orders", url_of(server, "worker"), heartbeat_interval=timedelta(milliseconds=50)) as workers,
+        ):
+            for each in (docket, workers):
+                for task in TASKS:
+                    each.register(task)
+            worker = Worker(
+                workers, name="W", redelivery_timeout=timedelta(milliseconds=400), minimum_check_interval=timedelta(milliseconds=20)
+            )
+            async with worker, anyio.create_task_group() as group:
+                await group.start(worker.run_forever)
+                await use_everything(docket)
+                await anyio.sleep(0.5)
+                worker.stop()
+            await docket.clear()
+            await docket.add(plain)(1)
+            async with Worker(workers, name="W", schedule_automatic_tasks=False) as worker:
+                await worker.run_until_finished()
