@@ -93,7 +93,7 @@ def test_both_work(meeting: ClusterMeeting, pair: tuple[str, str]) -> None:
         (second, first)[number % 2].add("debounced", f"{number}", key=f"debounced-{number}")
     for number in range(20):
         assert first.result(f"echo-{number}") == ["returned", str(number)]
-    wait_until(lambda: docket.is_drained(), "the end of the work")
+    wait_until(docket.is_drained, "the end of the work")
     assert len(meeting.journal.entries("cooled")) == 1
     assert len(meeting.journal.entries("debounced")) == 1
     first.stop("A")

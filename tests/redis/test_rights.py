@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -25,21 +24,20 @@ from docket_anyio import (
     Worker,
 )
 from docket_anyio.exceptions import RedisRefused
+from tests.clusters import open_cluster
 from tests.conftest import StartRedis
 from tests.servers import RedisServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "redis-setups.md"
 USERS = dict(re.findall(r"^```acl\nuser (\w+) (.*?)\n```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
+(ON_A_CLUSTER,) = re.findall(r"^```acl\ncluster (.*?)\n```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.fixture
-def server(start_redis: StartRedis) -> Iterator[RedisServer]:
-    """A Redis on which the users of the documentation have the rights that stand there, and no others."""
-    with start_redis() as server:
-        with redis.Redis.from_url(server.unix_url) as client:
-            for name, rules in USERS.items():
-                client.execute_command("ACL", "SETUSER", name, "reset", *rules.split())
-        yield server
+def grant(server: RedisServer, more: str = "") -> None:
+    """Give the users of the documentation the rights that stand there, and no others."""
+    with redis.Redis.from_url(server.unix_url) as client:
+        for name, rules in USERS.items():
+            client.execute_command("ACL", "SETUSER", name, "reset", *rules.split(), *more.split())
 
 
 @contextmanager
@@ -48,11 +46,7 @@ def no_refusals(server: RedisServer) -> Iterator[None]:
         client.acl_log_reset()
         yield
         refused = {(each["username"], each["reason"], each["object"]) for each in client.acl_log()}
-        assert {each for each in refused if each[2] not in {"client|setinfo"}} == set()
-
-
-def url_of(server: RedisServer, user: str) -> str:
-    return f"redis://{user}:secret@127.0.0.1:{server.port}/0"
+        assert {each for each in refused if each[2] != "client|setinfo"} == set()
 
 
 async def plain(number: int) -> int:
@@ -125,24 +119,52 @@ async def use_everything(docket: Docket) -> None:
     await docket.resume()
 
 
-async def test_the_rights_suffice(anyio_backend: object, server: RedisServer) -> None:
-    with no_refusals(server):
-        async with (
-            Docket("orders", url_of(server, "client")) as docket,
-            Docket("orders", url_of(server, "worker"), heartbeat_interval=timedelta(milliseconds=50)) as workers,
-        ):
-            for each in (docket, workers):
-                for task in TASKS:
-                    each.register(task)
-            worker = Worker(
-                workers, name="W", redelivery_timeout=timedelta(milliseconds=400), minimum_check_interval=timedelta(milliseconds=20)
+async def work(client_url: str, worker_url: str) -> None:
+    """Everything that a client and a worker do."""
+    heartbeats = timedelta(milliseconds=50)
+    async with Docket("orders", client_url) as docket, Docket("orders", worker_url, heartbeats) as workers:
+        for each in (docket, workers):
+            for task in TASKS:
+                each.register(task)
+        timing = {
+            "redelivery_timeout": timedelta(milliseconds=400),
+            "minimum_check_interval": timedelta(milliseconds=20),
+        }
+        async with Worker(workers, name="W", **timing) as worker, anyio.create_task_group() as group:
+            await group.start(worker.run_forever)
+            await use_everything(docket)
+            await anyio.sleep(0.5)
+            worker.stop()
+        await docket.clear()
+        await docket.add(plain)(1)
+        async with Worker(workers, name="W", schedule_automatic_tasks=False) as worker:
+            await worker.run_until_finished()
+
+
+async def test_the_rights_suffice(anyio_backend: object, start_redis: StartRedis) -> None:
+    with start_redis() as server:
+        grant(server)
+        with no_refusals(server):
+            await work(*(f"redis://{each}:secret@127.0.0.1:{server.port}/0" for each in ("client", "worker")))
+
+
+async def test_the_rights_suffice_on_a_cluster(anyio_backend: object, redis_server_binary: str) -> None:
+    with open_cluster(redis_server_binary, masters=1, replicas=0) as cluster:
+        (node,) = cluster.members
+        grant(node.server, ON_A_CLUSTER)
+        with no_refusals(node.server):
+            await work(
+                *(f"redis+cluster://{each}:secret@127.0.0.1:{node.server.port}" for each in ("client", "worker"))
             )
-            async with worker, anyio.create_task_group() as group:
-                await group.start(worker.run_forever)
-                await use_everything(docket)
-                await anyio.sleep(0.5)
-                worker.stop()
-            await docket.clear()
-            await docket.add(plain)(1)
-            async with Worker(workers, name="W", schedule_automatic_tasks=False) as worker:
+
+
+async def test_a_client_may_not_work(anyio_backend: object, start_redis: StartRedis) -> None:
+    """The rules tell the two apart."""
+    with start_redis() as server:
+        grant(server)
+        async with (
+            Docket("orders", f"redis://client:secret@127.0.0.1:{server.port}/0") as docket,
+            Worker(docket) as worker,
+        ):
+            with pytest.raises(RedisRefused, match="no permissions"):
                 await worker.run_until_finished()

@@ -62,7 +62,8 @@ class Docket(Fleet):
 
     Args:
         name: All keys in Redis begin with it.
-        url: ``redis://``, ``rediss://`` (TLS), ``unix://``, or ``memory://`` for a docket inside this event loop.
+        url: ``redis://``, ``rediss://`` (TLS), ``redis+cluster://``, ``redis+sentinel://``, ``unix://``, or ``memory://``
+            for a docket inside this event loop.
         heartbeat_interval: How often workers say that they live.
         missed_heartbeats: After how many missed ones a worker counts as gone.
         execution_ttl: How long records and results are kept after the end; zero keeps none.
