@@ -98,8 +98,12 @@ class SocketBlockingConnection:
         """See ``BlockingConnection``."""
         return self._leftovers.popleft() if self._leftovers else None
 
+    def drop(self, reason: str) -> None:
+        """Close the connection; the next command makes another one."""
+        if self._connection is not None:
+            self._connection.fail(reason)
+
     def close(self, reason: str) -> None:
         """Close the connection for good."""
         self._closed = reason
-        if self._connection is not None:
-            self._connection.fail(reason)
+        self.drop(reason)

@@ -43,9 +43,9 @@ def _transport_to(address: Address, home: str) -> Transport:
 
             return ClusterTransport(address, slot_of_key(home))
         case "sentinel":
-            from docket_anyio._redis.sentinel import SentinelDialer  # noqa: PLC0415
+            from docket_anyio._redis.sentinel import SentinelDialer, SentinelTransport  # noqa: PLC0415
 
-            return Multiplexer(SentinelDialer(address, ServerClock()))
+            return SentinelTransport(SentinelDialer(address, ServerClock()))
         case _:
             return Multiplexer(Dialer(address, ServerClock()))
 

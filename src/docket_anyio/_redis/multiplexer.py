@@ -121,6 +121,13 @@ class Multiplexer:
         """See ``Transport``."""
         return self._hub.open(channels, patterns)
 
+    def drop(self, reason: str) -> None:
+        """Close every connection, and make others when they are needed; what is under way fails with this reason."""
+        for blocking in list(self._blocking):
+            blocking.drop(reason)
+        self._hub.drop(reason)
+        self._shared.drop(reason)
+
     def close(self, reason: str) -> None:
         """Close every connection; what is under way fails with this reason."""
         self._closed = reason
