@@ -11,11 +11,14 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from docket_anyio._clock import ServerClock
 from docket_anyio._redis.calls import Call, CommandMethods
+from docket_anyio._redis.cluster import ClusterTransport
 from docket_anyio._redis.commands import blocking_seconds
 from docket_anyio._redis.dialing import Dialer
 from docket_anyio._redis.multiplexer import Multiplexer
 from docket_anyio._redis.pipeline import Pipeline
+from docket_anyio._redis.routing import slot_of_key
 from docket_anyio._redis.script import Script
+from docket_anyio._redis.sentinel import SentinelDialer, SentinelTransport
 from docket_anyio._redis.transport import Argument, Command, Reply, Transport
 from docket_anyio._redis.url import Address
 
@@ -31,20 +34,15 @@ def connect(address: Address, *, home: str = "") -> Redis:
 
 
 def _transport_to(address: Address, home: str) -> Transport:
-    # Only who uses memory:// pays for loading it, and so with the others.
     match address.kind:
         case "memory":
+            # Only who uses memory:// pays for loading it.
             from docket_anyio._redis.memory.transport import open_memory_transport  # noqa: PLC0415
 
             return open_memory_transport(address.url)
         case "cluster":
-            from docket_anyio._redis.cluster import ClusterTransport  # noqa: PLC0415
-            from docket_anyio._redis.routing import slot_of_key  # noqa: PLC0415
-
             return ClusterTransport(address, slot_of_key(home))
         case "sentinel":
-            from docket_anyio._redis.sentinel import SentinelDialer, SentinelTransport  # noqa: PLC0415
-
             return SentinelTransport(SentinelDialer(address, ServerClock()))
         case _:
             return Multiplexer(Dialer(address, ServerClock()))
