@@ -74,7 +74,7 @@ def test_one_adds_and_the_other_works(meeting: ClusterMeeting, pair: tuple[str, 
             assert side.result(f"rated-{number}") == ["returned", str(number)]
         assert side.state("hold") == "running"
     client.cancel("hold")
-    wait_until(lambda: client.state("hold") == "cancelled" == worker.state("hold"), "the end of what was cancelled")
+    wait_until(lambda: docket.is_drained() and client.state("hold") == "cancelled", "the end of what was cancelled")
     client.strike("echo", "value", "'==', 'struck'")
     assert worker.snapshot() == client.snapshot()
     worker.stop()
