@@ -157,7 +157,7 @@ async def test_sentinels_have_credentials_of_their_own(
         url = f"redis+sentinel://:of-the-master@127.0.0.1:{sentinels[0].server.port}/{SERVICE}"
         async with connect(parse_url(f"{url}?sentinel_password=of-the-sentinel")) as client:
             await client.set(unique, "x")
-        rules = "on >secret &+switch-master +sentinel|get-master-addr-by-name +subscribe"
+        rules = "on >secret resetchannels -@all &+switch-master +sentinel|get-master-addr-by-name +subscribe"
         with redis.Redis.from_url(f"redis://:of-the-sentinel@127.0.0.1:{sentinels[0].server.port}") as sentinel:
             sentinel.execute_command("ACL", "SETUSER", "asker", *rules.split())
         async with connect(parse_url(f"{url}?sentinel_username=asker&sentinel_password=secret")) as client:
