@@ -170,9 +170,10 @@ class RawDocket:
 
     redis: redis.Redis
     name: str
+    on_cluster: bool = False
 
     def key(self, suffix: str) -> str:
-        return f"{self.name}:{suffix}"
+        return f"{{{self.name}}}:{suffix}" if self.on_cluster else f"{self.name}:{suffix}"
 
     def pending(self, worker: str | None = None) -> dict[bytes, str]:
         """Return the keys in the workers' hands, or in one's, by the id of their messages."""
@@ -209,8 +210,8 @@ class RawDocket:
         if parked := self.redis.zcard(self.key("queue")):
             wrong.append(f"{parked} keys in the queue")
         wrong += [f"worker {each!r} has not departed" for each in {*self.workers()} - {*workers_gone_badly}]
-        for name in self.redis.scan_iter(f"{self.name}:*", count=1000):
-            suffix = name.decode().removeprefix(f"{self.name}:")
+        for name in self.redis.scan_iter(self.key("*"), count=1000):
+            suffix = name.decode().removeprefix(self.key(""))
             if suffix in {*STREAMS, "anyio:sequence"}:
                 continue
             if suffix.startswith(("workers", "task-workers:", "anyio:honours:")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -13,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 SERVER_VARIABLE = "DOCKET_ANYIO_REDIS_SERVER"
 STARTUP_SECONDS = 20.0
+CONFIGURATION = "server.conf"
 
 # The server ends with its standard input, so that it also ends when the test run is killed outright.
 GUARD = """
@@ -95,6 +97,58 @@ def open_redis_server(binary: str, *options: str, password: str | None = None) -
             _stop(process)
 
 
+@define(eq=False)
+class Mortal:
+    """A redis-server that a test may kill and bring back."""
+
+    binary: str
+    server: RedisServer
+    options: tuple[str, ...]
+    process: subprocess.Popen[bytes]
+    alive: bool = True
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        os.kill(self.server.pid, signal.SIGKILL)
+        self.process.wait(10)
+        self.alive = False
+
+    def revive(self, *options: str) -> None:
+        """Start it again, with the files that it has left behind."""
+        _stop(self.process)
+        self.server.socket.unlink(missing_ok=True)
+        self.process = _spawn(self.binary, self.server, (*self.options, *options))
+        if not _wait_ready(self.process, self.server):
+            raise ServerFailed(f"{self.binary} does not come back:\n{(self.server.directory / 'log').read_text()}")
+        self.alive = True
+
+
+@contextmanager
+def open_mortals(binary: str, count: int, *options: str, configuration: str = "") -> Iterator[list[Mortal]]:
+    """Run so many redis-servers, as ``open_redis_server`` does.
+
+    Args:
+        binary: The program.
+        count: How many.
+        options: More options for each.
+        configuration: What is to stand in a file, which the server may write to.
+    """
+    with tempfile.TemporaryDirectory(prefix="docket-redis-") as name:
+        mortals: list[Mortal] = []
+        try:
+            for number in range(count):
+                directory = Path(name) / str(number)
+                directory.mkdir()
+                if configuration:
+                    (directory / CONFIGURATION).write_text(configuration)
+                process, server = _start(binary, directory, options, None)
+                mortals.append(Mortal(binary, server, options, process))
+            yield mortals
+        finally:
+            for each in mortals:
+                _stop(each.process)
+
+
 def _start(
     binary: str, directory: Path, options: tuple[str, ...], password: str | None
 ) -> tuple[subprocess.Popen[bytes], RedisServer]:
@@ -118,9 +172,12 @@ def _spawn(binary: str, server: RedisServer, options: tuple[str, ...]) -> subpro
         "--save": "",
         "--appendonly": "no",
     }
-    with (server.directory / "log").open("wb") as log:
+    given = [word for pair in settings.items() for word in pair]
+    if (server.directory / CONFIGURATION).exists():
+        given.insert(0, str(server.directory / CONFIGURATION))
+    with (server.directory / "log").open("ab") as log:
         return subprocess.Popen(
-            ["sh", "-c", GUARD, "guard", binary, *(word for pair in settings.items() for word in pair), *options],
+            ["sh", "-c", GUARD, "guard", binary, *given, *options],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -129,10 +186,13 @@ def _spawn(binary: str, server: RedisServer, options: tuple[str, ...]) -> subpro
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    # A node of a cluster listens 10,000 above its port as well.
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            if port < 55_000:
+                return port
 
 
 def _wait_ready(process: subprocess.Popen[bytes], server: RedisServer) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+from redis.crc import key_slot
+
 from docket_anyio._broker.keys import GROUP, Keys
 from docket_anyio._model.extras import Extra
+from docket_anyio.exceptions import InvalidSetting
 
 REDIS, MEMORY = Keys("P", bare_results=False), Keys("P", bare_results=True)
 
@@ -63,4 +67,25 @@ def test_a_channel_tells_its_key() -> None:
 
 
 def test_a_name_means_only_itself_in_a_pattern() -> None:
-    assert Keys("a*b?[c]\\^-", bare_results=False).cancel_pattern == "a\\*b\\?\\[c\\]\\\\\\^\\-:cancel:*"
+    assert Keys("a*b?[c]\\^-", bare_results=False).cancel_pattern == "a\\*b\\?\\[c]\\\\^-:cancel:*"
+
+
+def test_on_a_cluster_all_keys_are_in_one_slot_but_those_of_limits() -> None:
+    keys = Keys.on("cluster", "P")
+    one = {keys.stream, keys.queue, keys.runs("k"), keys.result("k:1"), keys.slots("n", "s"), keys.cancel_channel("k")}
+    assert {key_slot(each.encode()) for each in one} == {key_slot(b"P")}
+    assert keys.result("k:1") == "{P}:results:k:1"
+    assert keys.slots("n", "s") == "{P}:s:concurrency:n"
+    assert keys.cancel_pattern == "{P}:cancel:*"
+    assert keys.rate_window("n", None) == "P:ratelimit:n"
+    assert keys.rate_window("n", "s") == "s:ratelimit:n"
+    assert keys.cooldown("n", None) == "P:cooldown:n"
+    winner, last_seen = keys.debounce("n", None)
+    assert (winner, last_seen) == ("P:debounce:n:{n}:winner", "P:debounce:n:{n}:last_seen")
+    assert key_slot(winner.encode()) == key_slot(last_seen.encode())
+
+
+def test_on_a_cluster_a_name_has_to_hold_the_keys_together() -> None:
+    assert Keys.on("tcp", "}x").prefix == "}x"
+    with pytest.raises(InvalidSetting, match="must not begin with '}'"):
+        Keys.on("cluster", "}x")

@@ -55,10 +55,10 @@ def make_fleet(loop: str, tmp_path: Path) -> Iterator[Any]:
     with open_processes(tmp_path, TEST_JOURNAL=str(tmp_path / "journal")) as processes:
         clients: list[redis.Redis] = []
 
-        def make(url: str) -> Fleet:
-            client = redis.Redis.from_url(url)
+        def make(url: str, *, name: str = "", seen_at: str = "") -> Fleet:
+            client = redis.Redis.from_url(seen_at or url)
             clients.append(client)
-            docket = RawDocket(client, f"docket-{uuid4().hex}")
+            docket = RawDocket(client, name or f"docket-{uuid4().hex}", on_cluster="+cluster" in url)
             return Fleet(url, docket, loop, processes, Journal(tmp_path / "journal"), Journal(tmp_path / "produced"))
 
         yield make

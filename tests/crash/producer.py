@@ -29,6 +29,7 @@ parser.add_argument("--task", default="work")
 parser.add_argument("--seconds", type=float, default=0.0, help="how long a task takes")
 parser.add_argument("--places", type=int, default=0, help="over how many places the tasks are spread, if at all")
 parser.add_argument("--lanes", type=int, default=100, help="how many add at once")
+parser.add_argument("--pace", type=float, default=0.0, help="how long each of them pauses after each")
 parser.add_argument("--persist", action="store_true", help="ask again where Redis is away")
 options = parser.parse_args()
 journal = Journal(options.journal)
@@ -68,6 +69,7 @@ async def main() -> None:
     async def lane(docket: Docket) -> None:
         for number in numbers:
             executions[number] = await add(docket, number)
+            await anyio.sleep(options.pace)
 
     async with Docket(options.docket, options.url) as docket:
         journal.write("begin", 0)

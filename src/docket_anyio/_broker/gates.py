@@ -91,7 +91,7 @@ class Gates:
                     _milliseconds(asked_at),
                     gate.settle // _MILLISECOND,
                     int(keep),
-                    "" if gate.scope else self._keys.runs_prefix,
+                    "" if gate.scope or self._keys.one_slot else self._keys.runs_prefix,
                 ),
                 repeatable=True,
             )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from docket_anyio._model.extras import Extra
 from docket_anyio._model.priority import Priority
+from docket_anyio._redis.url import Kind
+from docket_anyio.exceptions import InvalidSetting
 
 GROUP = "docket-workers"
 # What the ids on our own streams begin with; the scripts have it too.
 _OWN_IDS = {b"0-": Priority.HIGH, b"1-": Priority.LOW}
+
+
+def _prefix_of(keys: Keys) -> str:
+    return f"{{{keys.name}}}" if keys.one_slot else keys.name
 
 
 @frozen
@@ -17,13 +23,27 @@ class Keys:
     """The keys of one docket.
 
     Args:
-        prefix: The docket's name.
+        name: The docket's name.
         bare_results: Results stand under a plain key, as on a cluster and in memory; a standalone Redis has them in
             entries of a result store (WIRE section 10).
+        one_slot: All of them are to be in the same slot of a cluster.
     """
 
-    prefix: str
+    name: str
     bare_results: bool
+    one_slot: bool = False
+    prefix: str = field(init=False, default=Factory(_prefix_of, takes_self=True))
+
+    @classmethod
+    def on(cls, kind: Kind, name: str) -> Keys:
+        """Return the keys of a docket on one kind of Redis.
+
+        Raises:
+            InvalidSetting: The name cannot hold the keys together on a cluster.
+        """
+        if kind == "cluster" and name.startswith("}"):
+            raise InvalidSetting("on a cluster the name of a docket must not begin with '}': nothing stands before it")
+        return cls(name, bare_results=kind in {"memory", "cluster"}, one_slot=kind == "cluster")
 
     @property
     def stream(self) -> str:
@@ -140,16 +160,19 @@ class Keys:
         return f"{self.prefix}:{scope}:concurrency:{name}" if scope else f"{self.prefix}:concurrency:{name}"
 
     def rate_window(self, name: str, scope: str | None) -> str:
-        """Return the sorted set of what has begun lately. A scope, here and below, is one across dockets."""
-        return f"{scope or self.prefix}:ratelimit:{name}"
+        """Return the sorted set of what has begun lately. A scope, here and below, is one across dockets.
+
+        On a cluster these stand in slots of their own, with or without one.
+        """
+        return f"{scope or self.name}:ratelimit:{name}"
 
     def cooldown(self, name: str, scope: str | None) -> str:
         """Return the string that is there while nothing may begin."""
-        return f"{scope or self.prefix}:cooldown:{name}"
+        return f"{scope or self.name}:cooldown:{name}"
 
     def debounce(self, name: str, scope: str | None) -> tuple[str, str]:
         """Return the strings that tell who is to run in the place of all, and when the last one came."""
-        base = f"{scope or self.prefix}:debounce:{name}:{{{name}}}"
+        base = f"{scope or self.name}:debounce:{name}:{{{name}}}"
         return f"{base}:winner", f"{base}:last_seen"
 
     def result(self, result_key: str) -> str:
@@ -174,5 +197,8 @@ class Keys:
 
 
 def _escaped(text: str) -> str:
-    """Return text that matches only itself in a pattern of Redis."""
-    return "".join(f"\\{each}" if each in "*?[]\\^-" else each for each in text)
+    """Return text that matches only itself in a pattern of Redis.
+
+    Nothing more than it takes is escaped: an access list has to name the pattern as it is, and may be pydocket's.
+    """
+    return "".join(f"\\{each}" if each in "*?[\\" else each for each in text)

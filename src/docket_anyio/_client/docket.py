@@ -60,7 +60,8 @@ class Docket(Adding, Cancelling):
 
     Args:
         name: All keys in Redis begin with it.
-        url: ``redis://``, ``rediss://`` (TLS), ``unix://``, or ``memory://`` for a docket inside this event loop.
+        url: ``redis://``, ``rediss://`` (TLS), ``redis+cluster://``, ``redis+sentinel://``, ``unix://``, or ``memory://``
+            for a docket inside this event loop.
         heartbeat_interval: How often workers say that they live.
         missed_heartbeats: After how many missed ones a worker counts as gone.
         execution_ttl: How long records and results are kept after the end; zero keeps none.
@@ -92,7 +93,7 @@ class Docket(Adding, Cancelling):
             raise InvalidSetting("a docket needs a name")
         self.credential_provider: Final = options.get("credential_provider")
         self._address: Final = parse_url(url, self.credential_provider)
-        keys = Keys(name, bare_results=self._address.kind == "memory")
+        keys = Keys.on(self._address.kind, name)
         super().__init__(name, url, keys, heartbeat_interval, missed_heartbeats)
         self.execution_ttl: Final = check_not_negative("execution_ttl", execution_ttl)
         self.max_payload_bytes: Final = check_at_least(
@@ -109,7 +110,7 @@ class Docket(Adding, Cancelling):
         if self._session is not None:
             raise NotOpen(f"{self!r} is open already; open another one of the same name instead")
         broker = Broker(
-            connect(self._address),
+            connect(self._address, home=self._keys.prefix),
             self._keys,
             self.execution_ttl,
             in_process=self._address.kind == "memory",

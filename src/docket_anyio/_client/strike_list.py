@@ -65,7 +65,7 @@ class StrikeList(AsyncContextManagerMixin):
         self.url: Final = url
         self.name: Final = name
         self._address: Final = None if url is None else parse_url(url, credential_provider)
-        self._keys: Final = Keys(name, bare_results=False)
+        self._keys: Final = Keys.on("tcp" if self._address is None else self._address.kind, name)
         self._known = KnownStrikes()
         self._book: StrikeBook | None = None
 
@@ -84,7 +84,7 @@ class StrikeList(AsyncContextManagerMixin):
         if self._book is not None:
             raise NotOpen("this StrikeList is open already; open another one")
         raised: Exception | None = None
-        async with connect(self._address) as redis:
+        async with connect(self._address, home=self._keys.prefix) as redis:
             stream = StrikeStream(redis, self._keys)
             self._book = book = StrikeBook(stream, RequestTelemetry({"docket.name": self.name}), self._known)
             supervisor = Supervisor(_LONGEST_DELAY, Instruments(self.name, [LogInstrument(), StrikeListMetrics()]))

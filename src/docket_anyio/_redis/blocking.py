@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from docket_anyio._redis.commands import blocking_seconds, pack
 from docket_anyio._redis.connection import Connection, Slot, as_reply
 from docket_anyio._redis.dialing import Dialer
-from docket_anyio._redis.errors import Disconnected
+from docket_anyio._redis.errors import Disconnected, is_of_replica
 from docket_anyio._redis.transport import Command, Reply
 
 _RETREAT: Final = 2.0
@@ -67,6 +67,9 @@ class SocketBlockingConnection:
             except BaseException:
                 await self._retreat(connection, slot)  # noqa: ASYNC102 - shielded and bounded in there
                 raise
+        if is_of_replica(slot.replies[0]):
+            connection.retire("the server is a replica now")
+            raise Disconnected("the server is a replica now", maybe_executed=False)
         return as_reply(slot.replies[0])
 
     async def _retreat(self, connection: Connection, slot: Slot) -> None:
@@ -95,8 +98,12 @@ class SocketBlockingConnection:
         """See ``BlockingConnection``."""
         return self._leftovers.popleft() if self._leftovers else None
 
+    def drop(self, reason: str) -> None:
+        """Close the connection; the next command makes another one."""
+        if self._connection is not None:
+            self._connection.fail(reason)
+
     def close(self, reason: str) -> None:
         """Close the connection for good."""
         self._closed = reason
-        if self._connection is not None:
-            self._connection.fail(reason)
+        self.drop(reason)

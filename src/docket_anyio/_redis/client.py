@@ -11,22 +11,41 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from docket_anyio._clock import ServerClock
 from docket_anyio._redis.calls import Call, CommandMethods
+from docket_anyio._redis.cluster import ClusterTransport
 from docket_anyio._redis.commands import blocking_seconds
+from docket_anyio._redis.dialing import Dialer
 from docket_anyio._redis.multiplexer import Multiplexer
 from docket_anyio._redis.pipeline import Pipeline
+from docket_anyio._redis.routing import slot_of_key
 from docket_anyio._redis.script import Script
+from docket_anyio._redis.sentinel import SentinelDialer, SentinelTransport
 from docket_anyio._redis.transport import Argument, Command, Reply, Transport
 from docket_anyio._redis.url import Address
 
 
-def connect(address: Address) -> Redis:
-    """Make a client, without connecting yet. Call it where an event loop runs: the client belongs to that loop."""
-    if address.kind == "memory":
-        # Only who uses memory:// pays for loading it.
-        from docket_anyio._redis.memory.transport import open_memory_transport  # noqa: PLC0415
+def connect(address: Address, *, home: str = "") -> Redis:
+    """Make a client, without connecting yet. Call it where an event loop runs: the client belongs to that loop.
 
-        return Redis(open_memory_transport(address.url))
-    return Redis(Multiplexer(address))
+    Args:
+        address: Where.
+        home: A key; on a cluster its master gets what is about no key, such as SCAN, and says what time it is.
+    """
+    return Redis(_transport_to(address, home))
+
+
+def _transport_to(address: Address, home: str) -> Transport:
+    match address.kind:
+        case "memory":
+            # Only who uses memory:// pays for loading it.
+            from docket_anyio._redis.memory.transport import open_memory_transport  # noqa: PLC0415
+
+            return open_memory_transport(address.url)
+        case "cluster":
+            return ClusterTransport(address, slot_of_key(home))
+        case "sentinel":
+            return SentinelTransport(SentinelDialer(address, ServerClock()))
+        case _:
+            return Multiplexer(Dialer(address, ServerClock()))
 
 
 @define(eq=False, slots=False, repr=False)

@@ -64,6 +64,7 @@ class Connection:
     silence: float
     """For how many seconds the server may say nothing while replies are due."""
     client_id: int = field(default=0, init=False)
+    is_replica: bool = field(default=False, init=False)
     _line: deque[Slot] = field(factory=deque[Slot], init=False)
     """Sent and waiting for replies, in order."""
     _gathered: list[Slot] = field(factory=list[Slot], init=False)
@@ -76,11 +77,12 @@ class Connection:
     _heard_at: float = field(default=0.0, init=False)
     _parser: hiredis.Reader = field(factory=new_reader, init=False)
     _reason: str | None = field(default=None, init=False)
+    _retired: str | None = field(default=None, init=False)
 
     @property
     def closed(self) -> bool:
-        """Whether the connection is lost or was closed."""
-        return self._reason is not None
+        """Whether the connection is lost, was closed, or takes nothing more."""
+        return self._reason is not None or self._retired is not None
 
     async def exchange(self, slot: Slot) -> None:
         """Send a slot's bytes and wait until it has all its replies. Cancelled, it leaves the slot behind, abandoned.
@@ -97,8 +99,8 @@ class Connection:
 
     async def send(self, slot: Slot) -> None:
         """Hand a slot's bytes to the network, together with what others send in the same turn of the event loop."""
-        if self._reason is not None:
-            raise Disconnected(self._reason, maybe_executed=False)
+        if (reason := self._reason or self._retired) is not None:
+            raise Disconnected(reason, maybe_executed=False)
         self._gathered.append(slot)
         if self._gathering:
             return
@@ -253,6 +255,16 @@ class Connection:
                 resolved += 1
                 self._wake(slot)
         self._crowded = resolved > 1
+        self._close_if_retired()
+
+    def retire(self, reason: str) -> None:
+        """Take nothing more, and close when the last reply has come: they tell what was done and what was not."""
+        self._retired = self._retired or reason
+        self._close_if_retired()
+
+    def _close_if_retired(self) -> None:
+        if self._retired is not None and not self._line and not self._gathered:
+            self.fail(self._retired)
 
     def fail(self, reason: str) -> None:
         """Close the connection; everyone in line gets a ``Disconnected`` with this reason."""

@@ -7,7 +7,7 @@ import random
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -20,7 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from docket_anyio._clock import ServerClock
 from docket_anyio._redis.commands import pack
 from docket_anyio._redis.connection import Connection, Slot, as_reply
-from docket_anyio._redis.errors import Disconnected
+from docket_anyio._redis.errors import Disconnected, reason_of
 from docket_anyio._redis.transport import Argument, Command, Reply
 from docket_anyio._redis.url import Address, TlsOptions
 from docket_anyio._redis.waiter import Port, open_port
@@ -28,7 +28,8 @@ from docket_anyio._redis.wire import Tls, Wire
 
 _PAUSES: Final = (0.05, 0.15, 0.4)
 """Seconds between the tries of one caller, about. Longer outages than these are the callers' business."""
-_PATIENCE: Final = 1.0
+PATIENCE: Final = 1.0
+"""For how many seconds one caller tries, where nothing tells that it will be better soon."""
 _VERIFY: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 
@@ -38,6 +39,7 @@ class Dialer:
 
     address: Address
     clock: ServerClock
+    patience: float = PATIENCE
 
     async def dial(self) -> Connection:
         """Connect, and greet the server. Tries a few times; cancelled, it leaves nothing open.
@@ -50,14 +52,14 @@ class Dialer:
         begun, pauses = anyio.current_time(), iter(_PAUSES)
         while True:
             try:
-                return await self._dial_once()
+                return await self.dial_once()
             except AuthenticationError:
                 raise
             except ssl.SSLCertVerificationError as error:
                 raise self._unreachable(error) from error
             except (OSError, RedisConnectionError) as error:
-                pause = next(pauses, None)
-                if pause is None or anyio.current_time() - begun + pause > _PATIENCE:
+                pause = next(pauses, _PAUSES[-1] if self.patience > PATIENCE else None)
+                if pause is None or anyio.current_time() - begun + pause > self.patience:
                     raise self._unreachable(error) from error
             # Many clients lose a server at once; they should not come back at once.
             await anyio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
@@ -68,11 +70,16 @@ class Dialer:
         elif isinstance(error, Disconnected):
             words = str(error)
         else:
-            # AnyIO says that all attempts failed; its cause says why.
-            words = str(error.__cause__ or error) or type(error).__name__
+            words = reason_of(error)
         return Disconnected(f"could not connect to {self.address.redacted}: {words}", maybe_executed=False)
 
-    async def _dial_once(self) -> Connection:
+    async def dial_once(self) -> Connection:
+        """Connect, and greet the server.
+
+        Raises:
+            OSError: The server could not be reached, or not in time.
+            RedisError: It did not greet back.
+        """
         with anyio.fail_after(self.address.connect_timeout):
             port = open_port(await _open_socket(self.address))
             try:
@@ -112,7 +119,9 @@ class Dialer:
         await connection.exchange(slot)
         answered_at = connection.wire.port.time()
         hello, *selected, _, server_time = slot.replies
-        connection.client_id = _client_id(as_reply(hello))
+        greeting = _fields(as_reply(hello))
+        connection.client_id = _client_id(greeting)
+        connection.is_replica = greeting.get(b"role") == b"replica"
         for reply in selected:
             as_reply(reply)
         # A user without the right to ask for the time keeps this machine's.
@@ -146,11 +155,15 @@ class Dialer:
         return [hello, *select, ("CLIENT", "SETINFO", "LIB-NAME", "docket-anyio"), ("TIME",)]
 
 
-def _client_id(hello: Reply) -> int:
-    if isinstance(hello, list):
-        for name, value in zip(hello[::2], hello[1::2], strict=False):
-            if name == b"id" and isinstance(value, int):
-                return value
+def _fields(hello: Reply) -> dict[bytes, Reply]:
+    flat = hello if isinstance(hello, list) else []
+    return {name: value for name, value in zip(flat[::2], flat[1::2], strict=False) if isinstance(name, bytes)}
+
+
+def _client_id(greeting: Mapping[bytes, Reply]) -> int:
+    client_id = greeting.get(b"id")
+    if isinstance(client_id, int):
+        return client_id
     raise ResponseError("the server answered HELLO with something else; Redis 6.0 or newer is needed")
 
 

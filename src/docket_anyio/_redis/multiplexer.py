@@ -7,39 +7,52 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 from anyio.lowlevel import checkpoint
-from attrs import define, field
+from attrs import define, field, frozen
 
 from docket_anyio._clock import ServerClock
 from docket_anyio._redis.blocking import SocketBlockingConnection
 from docket_anyio._redis.commands import READ_ONLY, name_of, pack
 from docket_anyio._redis.connection import Connection, Slot, as_reply
 from docket_anyio._redis.dialing import Dialer
-from docket_anyio._redis.errors import Disconnected
+from docket_anyio._redis.errors import Disconnected, is_of_replica
 from docket_anyio._redis.pubsub import Hub
 from docket_anyio._redis.sharing import Shared
 from docket_anyio._redis.transport import Command, Reply, Subscription
-from docket_anyio._redis.url import Address
 
 _SENDS: Final = 3
 """How often a repeatable command is sent: one that itself makes the server drop the connection must come to an end."""
 
 
+@frozen(eq=False)
+class _Sent:
+    """What was sent in one piece, and whether it may be sent twice."""
+
+    commands: Sequence[Command]
+    slot: Slot
+    repeatable: bool
+
+
 @define(eq=False, repr=False)
 class Multiplexer:
-    """Carry commands to the server at one address. It holds no task, no scope and no group."""
+    """Carry commands to one server. It holds no task, no scope and no group.
 
-    address: Address
-    clock: ServerClock = field(factory=ServerClock)
-    _dialer: Dialer = field(init=False)
+    A server that turns out to be a replica is left for the one that is the master: that has been changed.
+    """
+
+    dialer: Dialer
     _hub: Hub = field(init=False)
     _shared: Shared[Connection] = field(init=False)
     _blocking: set[SocketBlockingConnection] = field(factory=set[SocketBlockingConnection], init=False)
     _closed: str | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._dialer = Dialer(self.address, self.clock)
-        self._shared = Shared(self._dialer.dial)
-        self._hub = Hub(self._dialer)
+        self._shared = Shared(self.dialer.dial)
+        self._hub = Hub(self.dialer)
+
+    @property
+    def clock(self) -> ServerClock:
+        """See ``Transport``."""
+        return self.dialer.clock
 
     async def execute(self, command: Command, *, repeatable: bool = False) -> Reply:
         """See ``Transport``. A cancelled command may still be executed by the server."""
@@ -49,8 +62,11 @@ class Multiplexer:
             if connection is None or connection.closed:
                 connection = await self._shared.get()
             await connection.exchange(slot)
+            if isinstance(slot.replies[0], Exception):
+                _leave_a_replica(connection, (command,), slot)
         except Disconnected as error:
-            slot = await self._send_again(slot, error, repeatable=repeatable or name_of(command) in READ_ONLY)
+            sent = _Sent((command,), slot, repeatable=repeatable or name_of(command) in READ_ONLY)
+            slot = await self._send_again(sent, error)
         return as_reply(slot.replies[0])
 
     async def execute_all(self, commands: Sequence[Command], *, repeatable: bool = False) -> list[Reply]:
@@ -60,20 +76,25 @@ class Multiplexer:
             return []
         slot = Slot(b"".join([pack(command) for command in commands]), len(commands))
         try:
-            await (await self._shared.get()).exchange(slot)
+            await self._exchange(commands, slot)
         except Disconnected as error:
-            slot = await self._send_again(slot, error, repeatable=repeatable)
+            slot = await self._send_again(_Sent(commands, slot, repeatable=repeatable), error)
         return slot.replies
 
-    async def _send_again(self, slot: Slot, error: Disconnected, *, repeatable: bool) -> Slot:
+    async def _exchange(self, commands: Sequence[Command], slot: Slot) -> None:
+        connection = await self._shared.get()
+        await connection.exchange(slot)
+        _leave_a_replica(connection, commands, slot)
+
+    async def _send_again(self, sent: _Sent, error: Disconnected) -> Slot:
         """Send what was lost on a new connection, if it never left, or if the caller can have it twice."""
-        executed = error.maybe_executed
+        slot, executed = sent.slot, error.maybe_executed
         for _ in range(_SENDS - 1):
-            if (executed and not repeatable) or slot.error is None:
+            if (executed and not sent.repeatable) or not slot.done:
                 break
             slot = Slot(slot.data, slot.count)
             try:
-                await (await self._shared.get()).exchange(slot)
+                await self._exchange(sent.commands, slot)
             except Disconnected as again:
                 error, executed = again, executed or again.maybe_executed
             else:
@@ -83,7 +104,7 @@ class Multiplexer:
     @asynccontextmanager
     async def open_blocking(self) -> AsyncGenerator[SocketBlockingConnection]:
         """See ``Transport``."""
-        blocking = SocketBlockingConnection(self._dialer, self)
+        blocking = SocketBlockingConnection(self.dialer, self)
         if self._closed is not None:
             blocking.close(self._closed)
         self._blocking.add(blocking)
@@ -100,11 +121,44 @@ class Multiplexer:
         """See ``Transport``."""
         return self._hub.open(channels, patterns)
 
+    def drop(self, reason: str) -> None:
+        """Close every connection, and make others when they are needed; what is under way fails with this reason."""
+        for blocking in list(self._blocking):
+            blocking.drop(reason)
+        self._hub.drop(reason)
+        self._shared.drop(reason)
+
+    def close(self, reason: str) -> None:
+        """Close every connection; what is under way fails with this reason."""
+        self._closed = reason
+        for blocking in list(self._blocking):
+            blocking.close(reason)
+        self._hub.close(reason)
+        self._shared.close(reason)
+
     async def aclose(self) -> None:
         """See ``Transport``. Safe to repeat."""
-        self._closed = "the client was closed"
-        for blocking in list(self._blocking):
-            blocking.close(self._closed)
-        self._hub.close(self._closed)
-        self._shared.close(self._closed)
+        self.close("the client was closed")
         await checkpoint()
+
+
+def _leave_a_replica(connection: Connection, commands: Sequence[Command], slot: Slot) -> None:
+    """Retire the connection if the server has refused to write because it is a replica.
+
+    Raises:
+        Disconnected: It has. Before it was made a replica it may have executed some of the commands.
+    """
+    if not any(is_of_replica(each) for each in slot.replies):
+        return
+    reason = "the server is a replica now"
+    connection.retire(reason)
+    if name_of(commands[0]) == "MULTI":
+        refused = isinstance(slot.replies[-1], Exception)
+    else:
+        written = (
+            reply
+            for command, reply in zip(commands, slot.replies, strict=True)
+            if name_of(command) not in READ_ONLY | {"SCRIPT"}
+        )
+        refused = all(isinstance(each, Exception) for each in written)
+    raise Disconnected(reason, maybe_executed=not refused)

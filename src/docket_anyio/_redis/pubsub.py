@@ -280,6 +280,10 @@ class Hub:
         finally:
             session.remove(subscription)
 
+    def drop(self, reason: str) -> None:
+        """Close the connection; the next subscription opens another one."""
+        self._shared.drop(reason)
+
     def close(self, reason: str) -> None:
         """Close the connection for good."""
         self._shared.close(reason)

@@ -60,11 +60,15 @@ class Shared(Generic[T]):
             self.value = value
             return value
 
+    def drop(self, reason: str) -> None:
+        """Close the connection; the next caller makes another one."""
+        if self.value is not None:
+            self.value.fail(reason)
+
     def close(self, reason: str) -> None:
         """Close the connection for good."""
         self._closed = reason
-        if self.value is not None:
-            self.value.fail(reason)
+        self.drop(reason)
 
 
 def _once_more(error: RedisError) -> RedisError:

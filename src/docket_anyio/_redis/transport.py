@@ -57,7 +57,10 @@ class BlockingConnection(Protocol):
 class Transport(Protocol):
     """A way to a Redis."""
 
-    clock: ServerClock
+    @property
+    def clock(self) -> ServerClock:
+        """The time as the server has it."""
+        ...
 
     async def execute(self, command: Command, *, repeatable: bool = False) -> Reply:
         """Send one command that does not block and return its reply, undecoded.

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, cast
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
 from attrs import evolve, field, frozen
 from redis.asyncio.connection import parse_url as parse_as_redis_py
 
+from docket_anyio._redis.hosts import Host, split_hosts
 from docket_anyio.abc import CredentialProvider
 from docket_anyio.exceptions import InvalidSetting, InvalidURL
 
-Kind = Literal["tcp", "unix", "memory"]
+Kind = Literal["tcp", "unix", "memory", "cluster", "sentinel"]
 
-_KINDS: Final[Mapping[str, Kind]] = {"redis": "tcp", "rediss": "tcp", "unix": "unix", "memory": "memory"}
+_KINDS: Final[Mapping[str, Kind]] = {
+    "redis": "tcp",
+    "rediss": "tcp",
+    "redis+cluster": "cluster",
+    "rediss+cluster": "cluster",
+    "redis+sentinel": "sentinel",
+    "rediss+sentinel": "sentinel",
+    "unix": "unix",
+    "memory": "memory",
+}
 _TLS_OPTIONS: Final = frozenset(
     "ssl_cert_reqs ssl_ca_certs ssl_ca_path ssl_certfile ssl_keyfile ssl_password ssl_check_hostname".split()
 )
@@ -23,6 +33,7 @@ _OPTIONS: Final = frozenset("db username password client_name socket_connect_tim
 _NEEDLESS: Final = frozenset(
     "max_connections socket_read_size socket_keepalive health_check_interval retry_on_timeout protocol".split()
 )
+_SENTINEL_OPTIONS: Final = ("sentinel_username", "sentinel_password")
 _CERT_REQS: Final = frozenset({"none", "optional", "required"})
 
 
@@ -58,6 +69,12 @@ class Address:
     response_timeout: float = 30.0
     """For how long the server may say nothing while a reply is due."""
     tls: TlsOptions | None = None
+    hosts: tuple[Host, ...] = ()
+    """Nodes of the cluster to begin with, or the sentinels."""
+    service: str = ""
+    """Whose master the sentinels are asked for."""
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
 
     @property
     def redacted(self) -> str:
@@ -66,10 +83,35 @@ class Address:
             return self.url
         user = f"{self.username or ''}{':***' if self.password else ''}"
         at = f"{user}@" if user else ""
-        if self.kind == "unix":
-            return f"unix://{at}{self.path}?db={self.db}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'rediss' if self.tls else 'redis'}://{at}{host}:{self.port}/{self.db}"
+        scheme = "rediss" if self.tls else "redis"
+        match self.kind:
+            case "unix":
+                return f"unix://{at}{self.path}?db={self.db}"
+            case "cluster":
+                return f"{scheme}+cluster://{at}{_listed(self.hosts)}"
+            case "sentinel":
+                return f"{scheme}+sentinel://{at}{_listed(self.hosts)}/{self.service}/{self.db}"
+            case _:
+                return f"{scheme}://{at}{_listed([(self.host, self.port)])}/{self.db}"
+
+    def at(self, host: Host) -> Address:
+        """Return the address of one server of a cluster, or of the master that a sentinel has named."""
+        return evolve(self, kind="tcp", host=host[0], port=host[1], hosts=(), service="")
+
+    def at_sentinel(self, host: Host) -> Address:
+        """Return the address of a sentinel."""
+        return evolve(
+            self.at(host),
+            username=self.sentinel_username,
+            password=self.sentinel_password,
+            credentials=None,
+            db=0,
+            response_timeout=self.connect_timeout,
+        )
+
+
+def _listed(hosts: Iterable[Host]) -> str:
+    return ",".join(f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name, port in hosts)
 
 
 def parse_url(url: str, credentials: CredentialProvider | None = None) -> Address:
@@ -92,6 +134,43 @@ def parse_url(url: str, credentials: CredentialProvider | None = None) -> Addres
 
 
 def _parse(url: str) -> Address:
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    match _KINDS.get(scheme):
+        case "cluster":
+            return _of_cluster(scheme, rest, url)
+        case "sentinel":
+            return _of_sentinel(scheme, rest, url)
+        case _:
+            return _of_one_server(url)
+
+
+def _of_cluster(scheme: str, rest: str, url: str) -> Address:
+    split = split_hosts(scheme.removesuffix("+cluster"), rest, default_port=6379, with_service=False)
+    address = _of_one_server(split.url)
+    if address.db:
+        raise InvalidURL("a cluster has the database 0 only")
+    return evolve(address, kind="cluster", url=url, hosts=split.hosts)
+
+
+def _of_sentinel(scheme: str, rest: str, url: str) -> Address:
+    split = split_hosts(scheme.removesuffix("+sentinel"), rest, default_port=26379, with_service=True)
+    base, mark, query = split.url.partition("?")
+    options = parse_qs(query, keep_blank_values=True)
+    name, password = (options.pop(each, [""])[0] or None for each in _SENTINEL_OPTIONS)
+    address = _of_one_server(f"{base}{mark}{urlencode(options, doseq=True)}")
+    return evolve(
+        address,
+        kind="sentinel",
+        url=url,
+        hosts=split.hosts,
+        service=split.service,
+        sentinel_username=name,
+        sentinel_password=password,
+    )
+
+
+def _of_one_server(url: str) -> Address:
     # Errors of the parsers below quote what they could not read, which may be the password: they are not chained.
     try:
         parts = urlsplit(url)
@@ -128,10 +207,8 @@ def _parse(url: str) -> Address:
 def _kind_of(scheme: str) -> Kind:
     if scheme in _KINDS:
         return _KINDS[scheme]
-    if scheme.startswith(("redis+", "rediss+")):
-        raise InvalidURL(f"the scheme {scheme!r} is not supported yet; use redis, rediss, unix or memory")
     named = f"the scheme {scheme!r} is unknown" if scheme else "the URL has no scheme"
-    raise InvalidURL(f"{named}; use redis, rediss, unix or memory")
+    raise InvalidURL(f"{named}; use {', '.join(_KINDS)}")
 
 
 def _port_of(parts: SplitResult) -> int:

@@ -2,7 +2,7 @@
 -- KEYS winner last_seen
 -- ARGV key now_ms settle_ms keep runs_prefix
 --   keep is 1 where the run has more to ask and is to stay the winner
---   runs_prefix is empty where the winner may be a key of another docket
+--   runs_prefix is empty where the winner may be a key of another docket, or its record is elsewhere in a cluster
 -- returns 0 where the run may begin, -1 where it is dropped, else in how many milliseconds to ask again
 
 local key, now, settle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
