@@ -70,6 +70,7 @@ class _Running(StopSign):
     _deadline: datetime | None
     _scope: CancelScope | None = field(default=None, init=False)
     _requested: bool = field(default=False, init=False)
+    _cancelled: bool = field(default=False, init=False)
     _because: StopRequest | None = field(default=None, init=False)
 
     def begin(self) -> CancelScope:
@@ -81,6 +82,7 @@ class _Running(StopSign):
         """Cancel the body, in the event loop."""
         if self._scope is not None:
             self._scope.cancel("told by the worker")
+            self._cancelled = True
 
     def stop(self, because: StopRequest | None) -> None:
         """Tell it to stop, from another thread: its event loop may be busy."""
@@ -111,6 +113,9 @@ class _Running(StopSign):
                     raise BodyStopped
             return
         try:
+            if self._requested and not self._cancelled:
+                # Who computes all the time lets the event loop come to it late: wait for it.
+                from_thread.run_sync(self.cancel)
             from_thread.check_cancelled()
         except RuntimeError:  # no thread of AnyIO's
             if self._requested:
