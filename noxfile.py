@@ -15,7 +15,6 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"  # a missing interpreter is skipped by name, not fetched
 nox.options.error_on_missing_interpreters = False  # CI=true would turn this on
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "docs", "demo", "floors", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = ("3.11", "3.12", "3.13")
@@ -53,7 +52,10 @@ def _find(python: str) -> bool:
     return bool(found)
 
 
-OLDEST = [python for python in PYTHONS if _find(python)][0]  # noqa: RUF015 - each of them has to be looked for
+OLDEST, *NEWER = [python for python in PYTHONS if _find(python)]
+
+# The oldest Python has the oldest of everything else as well; ``nox -s tests`` is for every Python with the newest.
+nox.options.sessions = ["lint", "typing", "docs", "demo", "floors", *(f"tests-{each}" for each in NEWER or [OLDEST])]
 
 
 def _group(name: str) -> list[str]:

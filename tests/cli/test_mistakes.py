@@ -42,7 +42,7 @@ def line(ended: Ended) -> str:
         ("run --backend qt", "'qt' is none of asyncio, asyncio+uvloop, trio"),
         ("demo --backend qt", "'qt' is none of asyncio, asyncio+uvloop, trio"),
         ("run --logging-level loud", "'loud' is none of DEBUG, INFO"),
-        ("run --url http://localhost", "the scheme 'http' is unknown; use redis, rediss, unix or memory"),
+        ("run --url http://localhost", "the scheme 'http' is unknown; use redis, rediss, redis+cluster,"),
         ("run --url redis://localhost:port", "the port in the URL must be a number"),
         ("run --tasks nowhere:tasks", "'nowhere:tasks' cannot be loaded: No module named 'nowhere'"),
         ("run --tasks nowhere", "'nowhere' is not of the form module:name"),

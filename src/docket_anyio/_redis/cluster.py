@@ -40,6 +40,7 @@ _PAUSES: Final = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds between the tries of one caller, about; the last one again and again."""
 _ELSEWHERE: Final = (AskError, TryAgainError, ClusterDownError, BusyLoadingError)
 """Answers which say that nothing was done: it is to be tried elsewhere (MOVED is a kind of ASK), or later."""
+_SCRIPTS: Final = frozenset({"EVAL", "EVALSHA"})
 
 
 @define(eq=False, repr=False)
@@ -181,6 +182,9 @@ class ClusterTransport:
             if refusal is None:
                 return replies
             places = _to_repeat(commands, replies)
+            if type(refusal) is AskError and any(name_of(commands[place]) in _SCRIPTS for place in places):
+                # Where the slot is to be, a script would miss the keys that have not come yet.
+                refusal = TryAgainError(str(refusal))
             effort.executed = effort.executed or len(places) < len(replies)
             asking = await self.recover(effort, host, refusal)
 

@@ -1,5 +1,14 @@
 -- Shared by every transition: this text is put before each script when it is loaded.
 
+-- While the slot of a docket on a cluster moves, its keys are in two places, and a script would take what is in the other
+-- one for missing. Who has the slot yet refuses a key that is not there, and only then.
+if string.sub(KEYS[1], 1, 1) == '{' then
+  local moving = redis.pcall('EXISTS', KEYS[1] .. ':anyio:absent')
+  if type(moving) == 'table' then
+    return redis.error_reply('TRYAGAIN the slot of ' .. KEYS[1] .. ' moves')
+  end
+end
+
 local TERMINAL = { completed = true, failed = true, cancelled = true }
 local SHORT = { ['"'] = '\\"', ['\\'] = '\\\\' }
 
