@@ -140,9 +140,9 @@ class Cluster:
         nodes = self.nodes(mortal)
         with asking(mortal) as client:
             replication = client.info("replication")
-            state = str(client.execute_command("CLUSTER INFO"))
+            state = str(client.execute_command("CLUSTER", "INFO"))
         return (
-            "ok" in state
+            "cluster_state:ok" in state
             and sum(each.slots for each in nodes) == SLOTS
             and len(nodes) == len(self.members)
             and not any(each.trouble for each in nodes)

@@ -119,7 +119,7 @@ async def test_in_a_cluster(
     options = ("--cluster-enabled", "yes", "--tls-cluster", "yes", *certificates.server_options)
     with open_mortals(redis_server_binary, 1, *options) as (node,):
         ask(node, "CLUSTER", "ADDSLOTS", *range(SLOTS))
-        wait_for(lambda: "ok" in str(ask(node, "CLUSTER", "INFO")), "a cluster of one")
+        wait_for(lambda: "cluster_state:ok" in str(ask(node, "CLUSTER", "INFO")), "a cluster of one")
         await check(f"rediss+cluster://localhost:{certificates.port}{certificates.query}")
 
 

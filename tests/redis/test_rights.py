@@ -46,7 +46,7 @@ def no_refusals(server: RedisServer) -> Iterator[None]:
         client.acl_log_reset()
         yield
         refused = {(each["username"], each["reason"], each["object"]) for each in client.acl_log()}
-        # What the library is called may not be said, or cannot be yet. Redis 6.2 does not say which CLIENT it refused.
+        # What the library is called may not be said. Redis 6.2 does not tell what of CLIENT it has refused.
         assert {each for each in refused if each[2] not in {"client|setinfo", "client"}} == set()
 
 
