@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
-from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import anyio
 import pytest
 from redis.exceptions import AuthenticationError, ClusterCrossSlotError, ResponseError
 
-from docket_anyio import Docket, Execution, Worker
 from docket_anyio._redis.client import Redis, connect
 from docket_anyio._redis.errors import Disconnected
 from docket_anyio._redis.script import Script
@@ -230,33 +227,3 @@ async def test_a_closed_client_says_so(client: Redis, home: str) -> None:
         for call in (client.ping, lambda: blocking.execute(("BLPOP", home, "1"))):
             with pytest.raises(Disconnected, match="the client was closed"):
                 await call()
-
-
-async def test_a_docket_goes_on_while_its_slot_moves(anyio_backend: object, cluster: Cluster) -> None:
-    """Every task is added, runs once, and gives its result; half of them are for a little later."""
-    name, ran, moved = uuid4().hex, Counter[int](), anyio.Event()
-    executions: list[Execution[int]] = []
-
-    async def count(number: int) -> int:
-        ran[number] += 1
-        await anyio.sleep(0.01)
-        return number
-
-    async def move() -> None:
-        for _ in range(3):
-            target = cluster.another_master(cluster.master_of(f"{{{name}}}"))
-            await anyio.to_thread.run_sync(cluster.move_slot, f"{{{name}}}", target)
-            await anyio.sleep(0.1)
-        moved.set()
-
-    with anyio.fail_after(30):
-        async with Docket(name, cluster.url) as docket, Worker(docket) as worker, anyio.create_task_group() as group:
-            await group.start(worker.run_forever)
-            group.start_soon(move)
-            while not moved.is_set():
-                when = datetime.now(UTC) + timedelta(seconds=len(executions) % 2 / 5)
-                executions.append(await docket.add(count, when)(len(executions)))
-            for number, execution in enumerate(executions):
-                assert await execution.get_result() == number
-            worker.stop()
-    assert ran == dict.fromkeys(range(len(executions)), 1)
