@@ -72,6 +72,7 @@ def test_a_request_is_honoured_when_the_run_comes_to_another_worker(meeting: Mee
     killed, survivor = meeting.side(ours, docket, mortal=True), meeting.side(ours, docket)
     killed.work("killed", redelivery=1.0)
     begin(meeting, survivor)
+    wait_until(lambda: meeting.journal.entries("stubborn"), "the body")  # it begins after its state says so
     assert survivor.cancel("K", reason="enough") == REQUESTED
     killed.peer.process.kill()
     assert survivor.state("K") == "running"
