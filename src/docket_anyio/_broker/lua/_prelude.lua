@@ -161,6 +161,19 @@ local function conclude_cancelled(runs, channel, key, seconds, now)
   expire(runs, seconds)
 end
 
+-- Why a run that has left a worker's hands does not go on, or nothing where it does. What was cancelled ends here.
+local function stays_ended(run, generation, receipt, seconds, now)
+  drop_progress(run.progress, generation)
+  if superseded(run.runs, generation, run.prefix, receipt) then
+    return 'superseded'
+  elseif ended(redis.call('HGET', run.runs, 'state'), generation) then
+    return 'gone'
+  elseif is_cancelled(run.runs) then
+    conclude_cancelled(run.runs, run.channel, run.key, seconds, now)
+    return 'cancelled'
+  end
+end
+
 -- Every argument from `first` on: a message as fields and values in turn.
 local function message_from(first)
   local message = {}

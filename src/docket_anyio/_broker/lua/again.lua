@@ -10,16 +10,10 @@ local key, generation, receipt = ARGV[2], ARGV[3], ARGV[4]
 if not acknowledge(keys.runs, KEYS[4], ARGV[5], receipt) then
   return 'gone'
 end
-drop_progress(KEYS[5], generation)
-if superseded(keys.runs, generation, keys.prefix, receipt) then
-  return 'superseded'
-end
-if ended(redis.call('HGET', keys.runs, 'state'), generation) then
-  return 'gone'
-end
-if is_cancelled(keys.runs) then
-  conclude_cancelled(keys.runs, KEYS[6], key, ARGV[8], ARGV[9])
-  return 'cancelled'
+local run = { prefix = keys.prefix, key = key, runs = keys.runs, progress = KEYS[5], channel = KEYS[6] }
+local reason = stays_ended(run, generation, receipt, ARGV[8], ARGV[9])
+if reason then
+  return reason
 end
 -- A retry is of the same execution, and so is to begin in the same time.
 local expires = ARGV[11] == '' and expiry_of(keys.runs)

@@ -10,16 +10,10 @@ if holder_of(runs, stream, group, receipt) ~= ARGV[6] then
   return 'gone'
 end
 acknowledge(runs, stream, group, receipt)
-drop_progress(KEYS[3], generation)
-if superseded(runs, generation, prefix, receipt) then
-  return 'superseded'
-end
-if ended(redis.call('HGET', runs, 'state'), generation) then
-  return 'gone'
-end
-if is_cancelled(runs) then
-  conclude_cancelled(runs, KEYS[4], ARGV[2], ARGV[8], ARGV[9])
-  return 'cancelled'
+local run = { prefix = prefix, key = ARGV[2], runs = runs, progress = KEYS[3], channel = KEYS[4] }
+local reason = stays_ended(run, generation, receipt, ARGV[8], ARGV[9])
+if reason then
+  return reason
 end
 local message = message_from(11)
 message[#message + 1] = 'generation'
