@@ -6,26 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
-from anyio import Event
-from attrs import define, field, frozen
+from attrs import field, frozen
 
+from docket_anyio._executors.nudge import Nudge
 from docket_anyio._executors.stopping import StopSign
-
-
-@define(eq=False)
-class Nudge:
-    """Wakes who waits for something to change."""
-
-    _changed: Event = field(factory=Event, init=False)
-
-    def give(self) -> None:
-        """Say that something has changed."""
-        self._changed.set()
-        self._changed = Event()
-
-    async def wait(self) -> None:
-        """Wait until something changes."""
-        await self._changed.wait()
 
 
 @frozen(eq=False)

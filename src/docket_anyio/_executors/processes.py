@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 import anyio
-from anyio import CancelScope, CapacityLimiter, Event, create_task_group
+from anyio import CancelScope, CapacityLimiter, create_task_group
 from anyio.abc import TaskGroup
 from attrs import define, field
 
 from docket_anyio._executors.calls import ProcessCall
+from docket_anyio._executors.nudge import Nudge
 from docket_anyio._executors.pickling import dump_body
 from docket_anyio._executors.process import LEAVING, REAPING, ChildProcess
 from docket_anyio.exceptions import NotOpen
@@ -39,7 +40,7 @@ class ProcessPool:
     _idle: list[ChildProcess] = field(factory=list[ChildProcess], init=False)
     _wanted: list[ChildProcess] = field(factory=list[ChildProcess], init=False)
     _living: set[ChildProcess] = field(factory=set[ChildProcess], init=False)
-    _changed: Event = field(factory=Event, init=False)
+    _changed: Nudge = field(factory=Nudge, init=False)
     _open: bool = field(default=False, init=False)
     _closing: bool = field(default=False, init=False)
     _shield: CancelScope = field(factory=lambda: CancelScope(shield=True), init=False)
@@ -87,7 +88,7 @@ class ProcessPool:
                 finally:
                     self._give_back(child, call)
         finally:
-            self._tell()
+            self._changed.give()
 
     async def wait_none(self) -> None:  # noqa: ASYNC910 - whoever waits for it goes on to wait
         """Wait until no body runs in a process."""
@@ -128,7 +129,7 @@ class ProcessPool:
             raise NotOpen("the processes of a worker are there while it runs")
         child = ChildProcess(self._largest_frame)
         self._wanted.append(child)
-        self._tell()
+        self._changed.give()
         return child
 
     async def _close_with_host(self) -> None:
@@ -139,7 +140,7 @@ class ProcessPool:
             self._shield.deadline = anyio.current_time() + LEAVING
             for child in self._living:
                 child.leave()
-            self._tell()
+            self._changed.give()
 
     async def _serve(self, ready: Callable[[], None]) -> None:
         with self._shield:  # leaving is not interrupted, only bounded
@@ -160,7 +161,3 @@ class ProcessPool:
             await child.tend()
         finally:
             self._living.discard(child)
-
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = Event()

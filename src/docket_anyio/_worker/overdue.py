@@ -9,9 +9,10 @@ from math import inf
 from typing import Final
 
 import anyio
-from anyio import CancelScope, Event, move_on_after
+from anyio import CancelScope, move_on_after
 from attrs import define, field
 
+from docket_anyio._executors.nudge import Nudge
 from docket_anyio._telemetry.instruments import Instruments
 from docket_anyio._worker.runs import RunScope
 
@@ -58,7 +59,7 @@ class BodiesInThreads:
 
     _instruments: Instruments
     _bodies: list[_Body] = field(factory=list[_Body], init=False)
-    _changed: Event = field(factory=Event, init=False)
+    _changed: Nudge = field(factory=Nudge, init=False)
 
     @contextmanager
     def holding(self, run: RunScope, limits: Sequence[CancelScope]) -> Generator[None]:
@@ -70,14 +71,14 @@ class BodiesInThreads:
         """
         body = _Body(run, limits)
         self._bodies.append(body)
-        run.on_stop = self._tell
-        self._tell()
+        run.on_stop = self._changed.give
+        self._changed.give()
         try:
             yield
         finally:
             run.on_stop = None
             self._bodies.remove(body)
-            self._tell()
+            self._changed.give()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Report until cancelled."""
@@ -98,7 +99,3 @@ class BodiesInThreads:
         """Wait until no body runs in a thread."""
         while self._bodies:
             await self._changed.wait()
-
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = Event()

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import assert_never
 
-from anyio import CancelScope, Event
+from anyio import CancelScope
 from attrs import define, field
 
+from docket_anyio._executors.nudge import Nudge
 from docket_anyio._injection.opening import Patience
 from docket_anyio._model.message import Delivery
 from docket_anyio._model.outcome import Cancelled, CancelReason, LeaseLost, Outcome, ShutDown, SlotLost, StopRequest
@@ -68,7 +69,7 @@ class ActiveRuns:
 
     _concurrency: int
     _runs: dict[bytes, RunScope] = field(factory=dict[bytes, RunScope], init=False)
-    _changed: Event = field(factory=Event, init=False)
+    _changed: Nudge = field(factory=Nudge, init=False)
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -87,12 +88,12 @@ class ActiveRuns:
     def remove(self, run: RunScope) -> None:
         """Give the slot back."""
         del self._runs[run.delivery.receipt]
-        self._tell()
+        self._changed.give()
 
     def resize(self, concurrency: int) -> None:
         """Have so many slots from now on. Where more are taken, none is free until enough were given back."""
         self._concurrency = concurrency
-        self._tell()
+        self._changed.give()
 
     def deliveries(self) -> list[Delivery]:
         """Return what is in hand."""
@@ -129,7 +130,3 @@ class ActiveRuns:
         """Wait until nothing runs here."""
         while self._runs:
             await self._changed.wait()
-
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = Event()
