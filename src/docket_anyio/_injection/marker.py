@@ -41,10 +41,14 @@ class BodyRole(Dependency[T_co]):
     single = True
 
 
-class ExecutorRole(Dependency[T_co]):
+class ExecutorRole(Marker):
     """What decides where the body of a task runs. A task has one at most."""
 
     single = True
+
+    def for_run(self, key: str, attempt: int) -> ExecutorRole:  # noqa: ARG002 - a marker's signature
+        """Return the value for one run: nothing of it is a run's own."""
+        return self
 
     @abstractmethod
     def check_function(

@@ -75,8 +75,8 @@ class Plan:
         """All of the task's own markers."""
         return [*self.markers.values(), *(each for _, each in self.wrapping if isinstance(each, Marker))]
 
-    @property
-    def executor(self) -> ExecutorRole[Any] | None:
+    @cached_property
+    def executor(self) -> ExecutorRole | None:
         """What says where the body runs; ``None`` where its kind of function decides it."""
         return next((each for each in self.policies if isinstance(each, ExecutorRole)), None)
 

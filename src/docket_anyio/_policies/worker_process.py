@@ -9,13 +9,13 @@ from typing import Any
 from attrs import field, frozen
 
 from docket_anyio._injection.library import Dependency
-from docket_anyio._injection.marker import ExecutorRole, Marker, OfThisProcess
+from docket_anyio._injection.marker import ExecutorRole, OfThisProcess
 from docket_anyio._model.settings import check_at_least, check_not_negative
 from docket_anyio.exceptions import InvalidTask
 
 
 @frozen(eq=False)
-class WorkerProcess(Marker, ExecutorRole[Any]):
+class WorkerProcess(ExecutorRole):
     """Run the body in another process, so that what it computes takes nothing away from other tasks.
 
     Give it as a parameter's default: ``def shrink(path: str, process: WorkerProcess = WorkerProcess()): ...``. A plain
@@ -41,10 +41,6 @@ class WorkerProcess(Marker, ExecutorRole[Any]):
         for name, value in (("max_tasks", self.max_tasks), ("max_memory", self.max_memory)):
             if value is not None:
                 check_at_least(f"the {name} of a WorkerProcess", value, 1)
-
-    def for_run(self, key: str, attempt: int) -> WorkerProcess:  # noqa: ARG002 - a marker's signature
-        """Return the value for one run."""
-        return self
 
     def check_function(
         self,

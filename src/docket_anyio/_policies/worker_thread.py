@@ -8,21 +8,17 @@ from typing import Any
 from attrs import frozen
 
 from docket_anyio._injection.library import Dependency
-from docket_anyio._injection.marker import ExecutorRole, Marker
+from docket_anyio._injection.marker import ExecutorRole
 from docket_anyio.exceptions import InvalidTask
 
 
 @frozen(eq=False)
-class WorkerThread(Marker, ExecutorRole[Any]):
+class WorkerThread(ExecutorRole):
     """Run a plain function in a thread of the worker, which is where plain functions run anyway.
 
     Say so where it matters to who reads it: ``def shrink(path: str, thread: WorkerThread = WorkerThread()): ...``. An
     ``async def`` cannot run there.
     """
-
-    def for_run(self, key: str, attempt: int) -> WorkerThread:  # noqa: ARG002 - a marker's signature
-        """Return the value for one run."""
-        return self
 
     def check_function(
         self,

@@ -30,10 +30,11 @@ class RunStopSign(StopSign):
     _now: Callable[[], datetime]
     _thread: int = field(factory=get_ident, init=False)
     _cancelled: type[BaseException] = field(factory=get_cancelled_exc_class, init=False)
-    _began: tuple[datetime, float] = field(init=False)
+    _began: tuple[datetime, float] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._began = self._now(), current_time()
+        if self._limits:
+            self._began = self._now(), current_time()
 
     @property
     def requested(self) -> bool:
@@ -61,7 +62,7 @@ class RunStopSign(StopSign):
     def deadline(self) -> datetime | None:
         """See ``StopSign``."""
         deadlines = [each.deadline for each in self._limits if isfinite(each.deadline)]
-        if not deadlines:
+        if self._began is None or not deadlines:
             return None
         # By the event loop's clock, which cannot be read in a thread.
         wall, loop = self._began
