@@ -15,16 +15,15 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from statistics import quantiles
 from typing import TypeAlias
 
 import anyio
+from surroundings import run_on, serving
 
 from docket_anyio import Cancellation, Docket, TaskKey, Worker, WorkerProcess, check_cancelled
 
@@ -34,21 +33,6 @@ PATIENCE = timedelta(seconds=10)
 
 # By loop, body and what was measured.
 Results: TypeAlias = dict[str, dict[str, dict[str, list[float]]]]
-
-
-@contextmanager
-def serving() -> Generator[str]:
-    """Start a redis-server of our own on a unix socket."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "redis.sock"
-        options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--dir", folder]
-        with subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL) as server:
-            try:
-                while not path.exists():
-                    time.sleep(0.01)
-                yield f"unix://{path}"
-            finally:
-                server.terminate()
 
 
 def tell(what: str, key: str) -> None:
@@ -131,13 +115,6 @@ async def heard(worker: subprocess.Popen[str], what: str) -> tuple[str, str]:
     return at, pid
 
 
-def run_on(loop: str, function: Callable[..., object], *args: object) -> object:
-    """Run a coroutine function on an event loop."""
-    options = {"use_uvloop": True} if loop == "uvloop" else {}
-    backend = "trio" if loop == "trio" else "asyncio"
-    return anyio.run(function, *args, backend=backend, backend_options=options)  # type: ignore[arg-type]
-
-
 def run_all(rounds: int) -> Results:
     """Measure every loop, each with a worker in a process of its own."""
     results: Results = {}
@@ -147,7 +124,7 @@ def run_all(rounds: int) -> Results:
             command = [sys.executable, __file__, "--worker", loop, url]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
                 try:
-                    results[loop] = run_on(loop, measure, loop, url, rounds, worker)  # type: ignore[assignment]
+                    results[loop] = run_on(loop, measure, loop, url, rounds, worker)
                 finally:
                     worker.terminate()
     return results

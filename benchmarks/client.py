@@ -12,15 +12,14 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
 import anyio
+from surroundings import run_on, serving
 
 SCRIPT = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 TASKS = (100, 10, 1)
@@ -37,21 +36,6 @@ LINEUP = (
 )
 TARGETS = {"asyncio": (4.0, None, 1.2), "uvloop": (5.0, None, 1.2), "trio": (4.0, None, 1.2)}
 Call = Callable[[], Awaitable[Any]]
-
-
-@contextmanager
-def serving() -> Generator[str]:
-    """Start a redis-server of our own on a unix socket."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "redis.sock"
-        options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--dir", folder]
-        with subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL) as server:
-            try:
-                while not path.exists():
-                    time.sleep(0.01)
-                yield f"unix://{path}"
-            finally:
-                server.terminate()
 
 
 async def measure(call: Call, calls: int) -> dict[str, dict[str, float]]:
@@ -100,10 +84,7 @@ async def measure_client(client: str, url: str, calls: int) -> dict[str, dict[st
 
 def run_one(client: str, loop: str, url: str, calls: int) -> None:
     """Measure here, and print JSON."""
-    backend = "trio" if loop == "trio" else "asyncio"
-    options = {"use_uvloop": True} if loop == "uvloop" else {}
-    measured = anyio.run(measure_client, client, url, calls, backend=backend, backend_options=options)
-    print(json.dumps(measured))
+    print(json.dumps(run_on(loop, measure_client, client, url, calls)))
 
 
 def run_all(rounds: int, calls: int) -> dict[tuple[str, str], list[dict[str, dict[str, float]]]]:
