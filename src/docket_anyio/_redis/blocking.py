@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 from docket_anyio._redis.commands import blocking_seconds, pack
 from docket_anyio._redis.connection import Connection, Slot, as_reply
 from docket_anyio._redis.dialing import Dialer
-from docket_anyio._redis.errors import Disconnected, is_of_replica
+from docket_anyio._redis.errors import Disconnected
+from docket_anyio._redis.replicas import leave_a_replica
 from docket_anyio._redis.transport import Command, Reply
 
 _RETREAT: Final = 2.0
@@ -67,9 +68,7 @@ class SocketBlockingConnection:
             except BaseException:
                 await self._retreat(connection, slot)  # noqa: ASYNC102 - shielded and bounded in there
                 raise
-        if is_of_replica(slot.replies[0]):
-            connection.retire("the server is a replica now")
-            raise Disconnected("the server is a replica now", maybe_executed=False)
+        leave_a_replica(connection, (command,), slot)
         return as_reply(slot.replies[0])
 
     async def _retreat(self, connection: Connection, slot: Slot) -> None:

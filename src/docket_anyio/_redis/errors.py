@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError
 
 
 class Disconnected(RedisConnectionError):
@@ -21,13 +20,3 @@ class Disconnected(RedisConnectionError):
 def reason_of(error: Exception) -> str:
     """Return why a connection failed. AnyIO says that all attempts did; its cause says why."""
     return str(error.__cause__ or error) or type(error).__name__
-
-
-def is_of_replica(reply: object) -> bool:
-    """Tell whether a reply is a refusal because the server is not the master, or not any more: nothing was done.
-
-    Before Redis 7 a script's refusal is an error of the script, with the reason in its words.
-    """
-    return isinstance(reply, ReadOnlyError) or (
-        isinstance(reply, Exception) and (str(reply).startswith("UNBLOCKED") or "-READONLY " in str(reply))
-    )

@@ -14,8 +14,9 @@ from docket_anyio._redis.blocking import SocketBlockingConnection
 from docket_anyio._redis.commands import READ_ONLY, name_of, pack
 from docket_anyio._redis.connection import Connection, Slot, as_reply
 from docket_anyio._redis.dialing import Dialer
-from docket_anyio._redis.errors import Disconnected, is_of_replica
+from docket_anyio._redis.errors import Disconnected
 from docket_anyio._redis.pubsub import Hub
+from docket_anyio._redis.replicas import leave_a_replica
 from docket_anyio._redis.sharing import Shared
 from docket_anyio._redis.transport import Command, Reply, Subscription
 
@@ -63,7 +64,7 @@ class Multiplexer:
                 connection = await self._shared.get()
             await connection.exchange(slot)
             if isinstance(slot.replies[0], Exception):
-                _leave_a_replica(connection, (command,), slot)
+                leave_a_replica(connection, (command,), slot)
         except Disconnected as error:
             sent = _Sent((command,), slot, repeatable=repeatable or name_of(command) in READ_ONLY)
             slot = await self._send_again(sent, error)
@@ -84,7 +85,7 @@ class Multiplexer:
     async def _exchange(self, commands: Sequence[Command], slot: Slot) -> None:
         connection = await self._shared.get()
         await connection.exchange(slot)
-        _leave_a_replica(connection, commands, slot)
+        leave_a_replica(connection, commands, slot)
 
     async def _send_again(self, sent: _Sent, error: Disconnected) -> Slot:
         """Send what was lost on a new connection, if it never left, or if the caller can have it twice."""
@@ -140,25 +141,3 @@ class Multiplexer:
         """See ``Transport``. Safe to repeat."""
         self.close("the client was closed")
         await checkpoint()
-
-
-def _leave_a_replica(connection: Connection, commands: Sequence[Command], slot: Slot) -> None:
-    """Retire the connection if the server has refused to write because it is a replica.
-
-    Raises:
-        Disconnected: It has. Before it was made a replica it may have executed some of the commands.
-    """
-    if not any(is_of_replica(each) for each in slot.replies):
-        return
-    reason = "the server is a replica now"
-    connection.retire(reason)
-    if name_of(commands[0]) == "MULTI":
-        refused = isinstance(slot.replies[-1], Exception)
-    else:
-        written = (
-            reply
-            for command, reply in zip(commands, slot.replies, strict=True)
-            if name_of(command) not in READ_ONLY | {"SCRIPT"}
-        )
-        refused = all(isinstance(each, Exception) for each in written)
-    raise Disconnected(reason, maybe_executed=not refused)
