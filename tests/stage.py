@@ -37,6 +37,15 @@ class Stage:
         finally:
             self.ended.set()
 
+    async def hang_and_clean_up(self) -> None:
+        """Ends only where it is told to, and then when the test says so."""
+        self.started.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.go_on.wait()
+
     async def hang_once(self) -> int:
         """Ends by itself from its second run on, and says which it was."""
         self.runs += 1

@@ -73,10 +73,7 @@ async def test_a_running_task_is_cancelled_in_its_scope(docket: Docket) -> None:
             caught.append(error)
             raise
 
-    execution = await docket.add(body, key="one")()
-    async with running(docket):
-        await stage.started.wait()
-        await docket.cancel("one")
+    async with told_to_stop(docket, body, stage) as execution:
         assert await cancelled(execution)
     assert [type(error) for error in caught] == [anyio.get_cancelled_exc_class()]
 
@@ -216,19 +213,11 @@ async def test_a_key_that_was_cancelled_can_be_added_again_at_once(docket: Docke
 async def test_a_slot_is_kept_until_the_clean_up_is_over(docket: Docket) -> None:
     stage, second = Stage(), Stage()
 
-    async def body() -> None:
-        stage.started.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await stage.go_on.wait()
-
     async def other() -> None:
         assert stage.go_on.is_set()
         second.started.set()
 
-    await docket.add(body, key="one")()
+    await docket.add(stage.hang_and_clean_up, key="one")()
     execution = await docket.add(other)()
     async with running(docket, concurrency=1):
         await stage.started.wait()

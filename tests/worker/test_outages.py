@@ -192,20 +192,12 @@ async def test_whoever_waits_for_a_stop_hears_of_it_over_another_connection(
 ) -> None:
     stage, came = Stage(), list[Cancellation]()
 
-    async def body() -> None:
-        stage.started.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await stage.go_on.wait()
-
     async def cancel(docket: Docket) -> None:
         came.append(await docket.cancel("one", reason="enough", grace=timedelta(seconds=10)))
 
     with start_redis() as server:
         async with Docket("d", server.url) as docket, Docket("d", server.url) as other:
-            await docket.add(body, key="one")()
+            await docket.add(stage.hang_and_clean_up, key="one")()
             async with running(docket, **SOON), other.redis() as redis:
                 await stage.started.wait()
                 with anyio.fail_after(10):
